@@ -1,0 +1,582 @@
+"""The types that cross stages. Everything here is frozen, validated once, and written to JSON as it is.
+
+    Workload ─> Cell ─┐                       ┌─> Law ──────┐
+    TrainingConfig ─> TrainingRun ─> Suite ───┤             ├─> Analysis ─> report
+    Machine, Ceilings ─┘                      └─> Diff ─────┘
+
+Units are in the names (`_s`, `_bytes`, `_j`, `_flops`, `_per_s`); SI inside. `None` means "not measured"; zero is a
+measurement. The file format is `Suite`; its version and history:
+
+    1  first version
+"""
+
+from functools import cached_property
+from hashlib import sha256
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+SCHEMA_VERSION = 1
+INTERVAL_LEVEL = 0.9
+
+Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
+Dtype = Literal["float32", "bfloat16"]
+Optimizer = Literal["adamw", "sgd"]
+CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed"]
+RunStatus = Literal["ok", "diverged", "skipped", "failed"]
+VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
+LawKind = Literal["step_time", "memory", "loss"]
+
+
+class Frozen(BaseModel):
+    """A value: equal by content, hashable, no field unknown, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Frozen):
+    """A value with its interval, in the unit that the field's name says."""
+
+    value: float
+    low: float
+    high: float
+    level: float = INTERVAL_LEVEL
+
+    def scaled(self, factor: float) -> "Estimate":
+        """The same estimate in another unit; `factor` is positive."""
+        return Estimate(value=self.value * factor, low=self.low * factor, high=self.high * factor, level=self.level)
+
+    def inverted(self, numerator: float) -> "Estimate":
+        """`numerator` divided by the estimate, as a rate is made of a time."""
+        return Estimate(
+            value=numerator / self.value, low=numerator / self.high, high=numerator / self.low, level=self.level
+        )
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the interval over the value: 0.01 reads '± 1 %'."""
+        return (self.high - self.low) / 2 / abs(self.value) if self.value else 0.0
+
+
+class ModelConfig(Frozen):
+    """One decoder-only transformer: RMSNorm, rotary positions, no biases. A rung of the ladder is one of these."""
+
+    n_layer: PositiveInt
+    d_model: PositiveInt
+    n_head: PositiveInt
+    vocab_size: PositiveInt = 256
+    activation: Literal["swiglu", "relu2"] = "relu2"
+    tied_head: bool = False
+
+    @property
+    def name(self) -> str:
+        """'d4w256'; what departs from the defaults follows."""
+        extras = [
+            f"v{self.vocab_size}" if self.vocab_size != 256 else "",
+            self.activation if self.activation != "relu2" else "",
+            "tied" if self.tied_head else "",
+        ]
+        return "-".join([f"d{self.n_layer}w{self.d_model}", *filter(None, extras)])
+
+    @property
+    def d_head(self) -> int:
+        return self.d_model // self.n_head
+
+    @property
+    def d_ff(self) -> int:
+        """Hidden width of the feed-forward block: 4·d for ReLU², 8/3·d for SwiGLU up to the next multiple of 16."""
+        return 4 * self.d_model if self.activation == "relu2" else -(-8 * self.d_model // 3 // 16) * 16
+
+
+class TaskRef(Frozen):
+    """Where a worker finds a user's own task: a factory in a file, and its arguments."""
+
+    path: str
+    function: str
+    arguments: tuple[tuple[str, int | float | str | bool], ...] = ()
+
+    @property
+    def name(self) -> str:
+        arguments = ",".join(f"{key}={value}" for key, value in self.arguments)
+        return f"{self.function}({arguments})" if arguments else self.function
+
+
+class Workload(Frozen):
+    """A rung (or a user's task), a phase, and how it runs."""
+
+    phase: Phase
+    model: ModelConfig | None = None
+    task: TaskRef | None = None
+    batch: PositiveInt | None = None
+    seq_len: PositiveInt | None = None
+    dtype: Dtype = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    optimizer: Optimizer | None = None
+
+    @property
+    def rung(self) -> str:
+        """Name of the model measured, without how it runs."""
+        return self.model.name if self.model else self.task.name  # type: ignore[union-attr]
+
+    @cached_property
+    def key(self) -> str:
+        """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
+        shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
+        parts = [self.rung, self.phase, shape, self.dtype, self.optimizer, self.device]
+        return "/".join(part for part in parts if part)
+
+    def __str__(self) -> str:
+        return self.key.removesuffix(f"/{self.device}").replace("/", "-")
+
+
+class Flops(Frozen):
+    """FLOPs of one forward pass over one batch; a multiply-add counts as 2. Each convention is kept apart.
+
+    matmul: linear layers, the head included. attention_full: QKᵀ and attention·V over all pairs.
+    attention_causal: the same over the pairs that the causal mask leaves.
+    recompute_forward_passes: forward passes repeated in the backward pass (0 without activation checkpointing).
+    """
+
+    matmul: NonNegativeFloat
+    attention_full: NonNegativeFloat = 0.0
+    attention_causal: NonNegativeFloat = 0.0
+    recompute_forward_passes: NonNegativeFloat = 0.0
+
+    def model_flops(self, phase: Phase) -> float:
+        """Model FLOPs of one phase: matmul + full attention, backward = 2 × forward (PaLM, appendix B)."""
+        passes = {"forward": 1, "eval": 1, "backward": 2, "step": 3, "optimizer": 0}[phase]
+        return passes * (self.matmul + self.attention_full)
+
+
+class Accounting(Frozen):
+    """What follows from the shape alone, for one batch: the same on every machine, so it is gated exactly.
+
+    items: tokens of a batch (samples, for a task that is not a language model).
+    source: 'shape' where a formula gave it, 'counted' where the built module was counted.
+    """
+
+    params_total: int
+    params_embedding: int = 0
+    params_head: int = 0
+    items: PositiveInt
+    n_layer: int = 0
+    flops: Flops
+    parameter_bytes: int
+    gradient_bytes: int
+    optimizer_state_bytes: int
+    activation_bytes: int | None = None
+    logits_bytes: int | None = None
+    source: Literal["shape", "counted"] = "shape"
+
+    @property
+    def params_non_embedding(self) -> int:
+        """Parameters without the token table and without an untied head."""
+        return self.params_total - self.params_embedding - self.params_head
+
+
+class Block(Frozen):
+    """One cell's share of one block: raw samples from one worker process."""
+
+    index: int
+    warmup_s: tuple[float, ...]
+    rounds_s: tuple[float, ...]
+    setup_s: float
+
+
+class Memory(Frozen):
+    """Peak memory of one phase in a process of its own, untimed.
+
+    allocated_bytes: highest sum of live tensor bytes. resident_bytes: highest resident set of the process (CPU).
+    """
+
+    allocated_bytes: int | None = None
+    resident_bytes: int | None = None
+    method: str
+    reason: str | None = None
+
+
+class Energy(Frozen):
+    """Energy of one round, from a counter that was seen to advance; otherwise `unavailable` with the reason."""
+
+    status: Literal["ok", "unavailable"]
+    reason: str | None = None
+    joules_per_round: NonNegativeFloat | None = None
+    source: str | None = None
+    window_s: PositiveFloat | None = None
+    rounds: PositiveInt | None = None
+
+
+class MeasurementWarning(Frozen):
+    """Something that makes a number worse than it looks, ending in advice."""
+
+    subject: str
+    message: str
+
+
+class Cell(Frozen):
+    """One workload's place in a campaign. Raw samples are kept; the estimates are derived from them.
+
+    time_s: median over blocks, bootstrap interval. mfu: model FLOP/s over the GEMM ceiling of the same run and dtype.
+    """
+
+    workload: Workload
+    status: CellStatus
+    reason: str | None = None
+    accounting: Accounting | None = None
+    blocks: tuple[Block, ...] = ()
+    time_s: Estimate | None = None
+    items_per_s: Estimate | None = None
+    flops_per_s: Estimate | None = None
+    mfu: Estimate | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+
+    @property
+    def samples_s(self) -> tuple[float, ...]:
+        """Every timed round, in the order of the blocks."""
+        return tuple(sample for block in self.blocks for sample in block.rounds_s)
+
+
+class TrainingConfig(Frozen):
+    """One training run, whole: its hash is its identity.
+
+    tokens: training tokens seen (D). corpus: name and SHA-256 of the token file. For a user's task, `task` is set,
+    `tokens` counts samples, and batch, schedule and optimizer are the task's own.
+    """
+
+    model: ModelConfig | None = None
+    task: TaskRef | None = None
+    tokens: PositiveInt
+    batch: PositiveInt
+    seq_len: PositiveInt = 1
+    learning_rate: PositiveFloat | None = None
+    optimizer: Optimizer | None = None
+    seed: int = 0
+    dtype: Dtype = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    corpus: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that change with any field."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:12]
+
+    @property
+    def n_steps(self) -> int:
+        return max(1, round(self.tokens / (self.batch * self.seq_len)))
+
+    def __str__(self) -> str:
+        if self.task:
+            return f"{self.task.name}-{self.tokens}"
+        return f"{self.model.name}-{self.tokens / 1e6:.2f}M"  # type: ignore[union-attr]
+
+
+class LossPoint(Frozen):
+    """Training loss averaged since the point before, in nats per token."""
+
+    step: int
+    tokens: int
+    train_loss: float
+
+
+class TrainingRun(Frozen):
+    """One model trained on D tokens. Losses are cross-entropies in nats per token; for bytes, one token is one byte.
+
+    validation_accuracy: share of validation tokens predicted right. seconds: the training loop alone; validation and
+    set-up are in `total_seconds`.
+    """
+
+    config: TrainingConfig
+    status: RunStatus
+    reason: str | None = None
+    accounting: Accounting | None = None
+    curve: tuple[LossPoint, ...] = ()
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_items: int | None = None
+    bits_per_byte: float | None = None
+    seconds: NonNegativeFloat | None = None
+    total_seconds: NonNegativeFloat | None = None
+
+
+class Machine(Frozen):
+    """Fingerprint in three tiers. Only `identity` is hashed into `id`; unknown is null, and hashed as null."""
+
+    id: str
+    identity: dict[str, str | int | float | None]
+    context: dict[str, str | int | float | None] = {}
+    state: dict[str, str | int | float | None] = {}
+
+    @property
+    def summary(self) -> str:
+        """One line for people: 'AMD EPYC, 2 cores, 23.5 GiB, torch 2.13.0'."""
+        facts = self.identity
+        gib = float(facts.get("memory_bytes") or 0) / 2**30
+        device = facts.get("gpu") or facts.get("cpu")
+        return f"{device}, {facts.get('cores')} cores, {gib:.1f} GiB, torch {facts.get('torch')}"
+
+
+class Ceilings(Frozen):
+    """What the machine reached in this run on kernels that do nothing else: the denominators of MFU and bandwidth.
+
+    gemm_flops_per_s: by 'device/dtype', best square matrix product on random data. triad_bytes_per_s: by device,
+    STREAM triad over arrays past the last-level cache (McCalpin 1995), bytes read and written.
+    """
+
+    gemm_flops_per_s: dict[str, Estimate] = {}
+    triad_bytes_per_s: dict[str, Estimate] = {}
+
+
+class Settings(Frozen):
+    """Every effective value of a run."""
+
+    budget_s: PositiveFloat
+    device: Literal["cpu", "cuda"]
+    seed: int
+    n_blocks: int
+    threads: int
+    environment: dict[str, str] = {}
+    selection: str | None = None
+
+
+class Suite(Frozen):
+    """The one record of a run. See `SCHEMA_VERSION` for the version's history."""
+
+    schema_version: int = SCHEMA_VERSION
+    scalemark_version: str
+    id: str
+    created: str
+    commit: str | None = None
+    machine: Machine
+    settings: Settings
+    ceilings: Ceilings = Ceilings()
+    cells: tuple[Cell, ...] = ()
+    training_runs: tuple[TrainingRun, ...] = ()
+    warnings: tuple[MeasurementWarning, ...] = ()
+    complete: bool = True
+    fake: bool = False
+    duration_s: NonNegativeFloat | None = None
+
+
+class Parameter(Frozen):
+    """One fitted parameter: what it means, its unit, and its interval."""
+
+    name: str
+    estimate: Estimate
+    unit: str
+    meaning: str
+    identified: bool = True
+
+
+class Range(Frozen):
+    """From the smallest to the largest value that a law was fitted to."""
+
+    low: float
+    high: float
+
+
+class Holdout(Frozen):
+    """The largest measurements were hidden, the law refitted, and these predicted. errors: predicted/measured − 1."""
+
+    variable: str
+    above: float
+    errors: tuple[float, ...]
+    covered: int
+
+
+class Law(Frozen):
+    """A fitted function with its parameters, domain and diagnostics.
+
+    domain: fitted range by variable. draws: one row of parameter values per bootstrap replicate, in the order of
+    `parameters`. residuals: predicted/measured − 1 per row.
+    """
+
+    kind: LawKind
+    form: str
+    unit: str
+    subject: str
+    parameters: tuple[Parameter, ...]
+    domain: dict[str, Range]
+    n: int
+    residuals: tuple[float, ...]
+    draws: Annotated[tuple[tuple[float, ...], ...], Field(repr=False)] = ()
+    status: Literal["ok", "not_identified"] = "ok"
+    notes: tuple[str, ...] = ()
+    holdout: Holdout | None = None
+
+
+class CurvePoint(Frozen):
+    """A law at one place. extrapolation: distance beyond the fitted range, 1 inside it."""
+
+    x: float
+    y: Estimate
+    extrapolation: float = 1.0
+
+
+class PriceTag(Frozen):
+    """What it costs to train one model of a given shape here.
+
+    extrapolation: its non-embedding parameters over the largest fitted. Fields are None where no law reaches.
+    """
+
+    model: ModelConfig
+    params_total: int
+    params_non_embedding: int
+    training_tokens: float
+    step_s: Estimate | None = None
+    tokens_per_s: Estimate | None = None
+    training_s: Estimate | None = None
+    memory_bytes: Estimate | None = None
+    fits_memory: bool | None = None
+    extrapolation: float
+
+
+class Comparison(Frozen):
+    """What diff says of one thing. ratio: new over base, for a measured quantity."""
+
+    subject: str
+    metric: str
+    base: float | None = None
+    new: float | None = None
+    ratio: Estimate | None = None
+    verdict: VerdictName
+    reason: str | None = None
+
+
+class Diff(Frozen):
+    """A suite against a baseline. advisory: another machine, so time says nothing of the code.
+
+    verdict: the worst of the comparisons.
+    """
+
+    base_id: str
+    new_id: str
+    verdict: VerdictName
+    advisory: bool = False
+    comparisons: tuple[Comparison, ...] = ()
+    differing_fields: tuple[str, ...] = ()
+
+
+class Analysis(Frozen):
+    """Everything a report says: the suite and what was derived from it. The report draws this and computes nothing.
+
+    curves: by law kind, the law with its band over its domain and beyond.
+    """
+
+    suite: Suite
+    laws: tuple[Law, ...] = ()
+    missing_laws: dict[LawKind, str] = {}
+    curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
+    prices: tuple[PriceTag, ...] = ()
+    diff: Diff | None = None
+    no_diff_reason: str | None = None
+
+    def law(self, kind: LawKind) -> Law | None:
+        """The law of this kind, if one could be fitted."""
+        return next((law for law in self.laws if law.kind == kind), None)
+
+
+# The journal: what a run appends as it happens. The suite is derived from these, so a crash loses one entry.
+
+
+class RunStarted(Frozen):
+    """First entry of every journal."""
+
+    kind: Literal["run_started"] = "run_started"
+    id: str
+    created: str
+    scalemark_version: str
+    commit: str | None = None
+    machine: Machine
+    settings: Settings
+    fake: bool = False
+
+
+class CellPlanned(Frozen):
+    """A cell that takes part, or (with a status) one that was ruled out before measuring."""
+
+    kind: Literal["cell_planned"] = "cell_planned"
+    workload: Workload
+    accounting: Accounting | None = None
+    status: CellStatus | None = None
+    reason: str | None = None
+
+
+class BlockMeasured(Frozen):
+    kind: Literal["block"] = "block"
+    key: str
+    block: Block
+
+
+class CellEnded(Frozen):
+    """A cell that could not be measured (again): out of memory, out of time, or an error."""
+
+    kind: Literal["cell_ended"] = "cell_ended"
+    key: str
+    status: CellStatus
+    reason: str
+
+
+class CellCounted(Frozen):
+    """Accounting of a user's task, counted on the built module."""
+
+    kind: Literal["counted"] = "counted"
+    key: str
+    accounting: Accounting
+
+
+class MemoryMeasured(Frozen):
+    kind: Literal["memory"] = "memory"
+    key: str
+    memory: Memory
+
+
+class EnergyMeasured(Frozen):
+    kind: Literal["energy"] = "energy"
+    key: str
+    energy: Energy
+
+
+class KernelMeasured(Frozen):
+    """One reference kernel in one block: FLOP/s for 'gemm', bytes/s for 'triad'."""
+
+    kind: Literal["kernel"] = "kernel"
+    name: Literal["gemm", "triad"]
+    device: Literal["cpu", "cuda"]
+    dtype: Dtype
+    block_index: int
+    rates_per_s: tuple[float, ...]
+
+
+class RunTrained(Frozen):
+    kind: Literal["trained"] = "trained"
+    run: TrainingRun
+
+
+class WarningRaised(Frozen):
+    kind: Literal["warning"] = "warning"
+    warning: MeasurementWarning
+
+
+class RunFinished(Frozen):
+    """Last entry; absent where the run was killed."""
+
+    kind: Literal["run_finished"] = "run_finished"
+    duration_s: float
+    complete: bool
+
+
+JournalEntry = Annotated[
+    RunStarted
+    | CellPlanned
+    | BlockMeasured
+    | CellEnded
+    | CellCounted
+    | MemoryMeasured
+    | EnergyMeasured
+    | KernelMeasured
+    | RunTrained
+    | WarningRaised
+    | RunFinished,
+    Field(discriminator="kind"),
+]

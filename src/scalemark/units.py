@@ -1,0 +1,68 @@
+"""SI inside, text at the edge: read durations and sizes, write numbers for people."""
+
+import re
+from math import floor, isfinite, log10
+
+from scalemark.errors import BudgetError
+
+_SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SI_STEPS = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
+_BINARY_STEPS = [(2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B")]
+_TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
+MISSING = "–"
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds from '90s', '8m', '1.5h' or '1h30m'.
+
+    Raises BudgetError where the text is not a positive duration.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise BudgetError(f"cannot read {text!r} as a duration: write it like 90s, 8m or 1h")
+    seconds = sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise BudgetError(f"a budget of {text!r} leaves no time: give at least 30s")
+    return seconds
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """The number with `digits` significant digits and no exponent: 12345 -> '12,300', 0.01234 -> '0.0123'."""
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - floor(log10(abs(value)))
+    rounded = round(value, decimals)
+    return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def _scaled(value: float, steps: list[tuple[float, str]], digits: int, separator: str) -> str:
+    size, unit = next(((size, unit) for size, unit in steps if abs(value) >= size * (1 - 1e-9)), steps[-1])
+    return f"{significant(value / size, digits)}{separator}{unit}".rstrip()
+
+
+def format_seconds(seconds: float | None, digits: int = 3) -> str:
+    """'1.50 ms', '2.00 min', '32.1 d'; years where days are too many; a dash for None."""
+    if seconds is None or not isfinite(seconds):
+        return MISSING
+    if seconds >= 2 * 365.25 * 86400:
+        return f"{significant(seconds / (365.25 * 86400), digits)} years"
+    return _scaled(seconds, _TIME_STEPS, digits, " ")
+
+
+def format_bytes(size_bytes: float | None, digits: int = 3) -> str:
+    """Binary units: '155 MiB'; a dash for None."""
+    if size_bytes is None or not isfinite(size_bytes):
+        return MISSING
+    return _scaled(size_bytes, _BINARY_STEPS, digits, " ")
+
+
+def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
+    """SI multiples: '35.8 M', '1.20 TFLOP/s' with unit='FLOP/s'; a dash for None."""
+    if count is None or not isfinite(count):
+        return MISSING
+    return _scaled(count, _SI_STEPS, digits, " ") + unit if unit else _scaled(count, _SI_STEPS, digits, " ")
+
+
+def format_percent(fraction: float | None, digits: int = 1) -> str:
+    """'12.3 %' from 0.123; a dash for None."""
+    return MISSING if fraction is None or not isfinite(fraction) else f"{fraction * 100:.{digits}f} %"
