@@ -115,7 +115,7 @@ def make_machine(id: str = "machine-under-test") -> Machine:
 
 
 def make_suite(id: str = "20260101-000000-test", slowdown: float = 1.0, seed: int = 0, machine_id: str = "") -> Suite:
-    """A whole suite: steps on every rung and two more batch shapes, two other phases on the diagonal, a training grid."""
+    """A whole suite: steps on every rung and in two more batch shapes, two other phases, a training grid."""
     cells = [make_cell(rung, slowdown=slowdown, seed=seed) for rung in (*DIAGONAL, *OFF_DIAGONAL)]
     cells += [make_cell(DIAGONAL[3], batch=8, seq_len=256, slowdown=slowdown, seed=seed)]
     cells += [make_cell(DIAGONAL[3], batch=1, seq_len=1024, slowdown=slowdown, seed=seed)]

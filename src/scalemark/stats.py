@@ -39,4 +39,5 @@ def median_over_blocks(blocks: Sequence[Sequence[float]], seed: int = 0, level: 
 def _resampled_medians(samples: np.ndarray, slots: int, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap medians of one block, shape (replicates, slots): one independent draw per place it may fill."""
     indices = rng.integers(len(samples), size=(_REPLICATES * slots, len(samples)), dtype=np.int32)
-    return np.median(samples[indices], axis=1).reshape(_REPLICATES, slots)
+    medians: np.ndarray = np.median(samples[indices], axis=1)
+    return medians.reshape(_REPLICATES, slots)
