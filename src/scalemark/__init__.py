@@ -1,3 +1,36 @@
-"""What it costs to train a language model as it grows, and what loss it reaches, on the machine in front of you."""
+"""What it costs to train a language model as it grows, and what loss it reaches, on the machine in front of you.
+
+The public interface, for a `bench_*.py` of your own and for a notebook. Nothing here imports torch until it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalemark.analysis import analyse
+    from scalemark.benchmarks import ladder, trainings, workloads
+    from scalemark.model.ladder import find_rung
+    from scalemark.model.task import Task
+    from scalemark.record.store import load_suite
+    from scalemark.train.grid import training_grid
 
 __version__ = "0.1.0"
+__all__ = ["Task", "analyse", "find_rung", "ladder", "load_suite", "training_grid", "trainings", "workloads"]
+
+_HOMES = {
+    "Task": "scalemark.model.task",
+    "analyse": "scalemark.analysis",
+    "find_rung": "scalemark.model.ladder",
+    "ladder": "scalemark.benchmarks",
+    "load_suite": "scalemark.record.store",
+    "training_grid": "scalemark.train.grid",
+    "trainings": "scalemark.benchmarks",
+    "workloads": "scalemark.benchmarks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and only then."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scalemark' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

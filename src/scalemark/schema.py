@@ -126,7 +126,10 @@ class Workload(Frozen):
         return "/".join(part for part in parts if part)
 
     def __str__(self) -> str:
-        return self.key.removesuffix(f"/{self.device}").replace("/", "-")
+        """Short name for a test: the phase is in the test's own name, unless a task has several."""
+        if self.task:
+            return f"{self.task.name}-{self.phase}"
+        return "-".join(filter(None, [self.rung, f"{self.batch}x{self.seq_len}", self.dtype, self.optimizer]))
 
 
 class Flops(Frozen):
@@ -247,7 +250,7 @@ class TrainingConfig(Frozen):
     model: ModelConfig | None = None
     task: TaskRef | None = None
     tokens: PositiveInt
-    batch: PositiveInt
+    batch: PositiveInt | None = None
     seq_len: PositiveInt = 1
     learning_rate: PositiveFloat | None = None
     optimizer: Optimizer | None = None
@@ -258,11 +261,14 @@ class TrainingConfig(Frozen):
 
     @cached_property
     def key(self) -> str:
-        """Twelve hexadecimal digits that change with any field."""
-        return sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with any field but the place of a task's file."""
+        content = self.model_dump_json(exclude={"task": {"path"}})
+        return sha256(content.encode()).hexdigest()[:12]
 
     @property
     def n_steps(self) -> int:
+        """Optimizer steps; only the task knows, where the batch is its own."""
+        assert self.batch is not None
         return max(1, round(self.tokens / (self.batch * self.seq_len)))
 
     def __str__(self) -> str:

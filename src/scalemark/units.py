@@ -7,6 +7,7 @@ from scalemark.errors import BudgetError
 
 _SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SI_STEPS = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
+_AMOUNT_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")]
 _BINARY_STEPS = [(2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
 _TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
 MISSING = "–"
@@ -60,7 +61,15 @@ def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
     """SI multiples: '35.8 M', '1.20 TFLOP/s' with unit='FLOP/s'; a dash for None."""
     if count is None or not isfinite(count):
         return MISSING
-    return _scaled(count, _SI_STEPS, digits, " ") + unit if unit else _scaled(count, _SI_STEPS, digits, " ")
+    text = _scaled(count, _SI_STEPS, digits, " ")
+    return f"{text}{'' if text[-1].isalpha() else ' '}{unit}" if unit else text
+
+
+def format_amount(amount: float | None, digits: int = 3) -> str:
+    """Parameters and tokens as the field writes them: '35.8 M', '1.70 B'; a dash for None."""
+    if amount is None or not isfinite(amount):
+        return MISSING
+    return _scaled(amount, _AMOUNT_STEPS, digits, " ")
 
 
 def format_percent(fraction: float | None, digits: int = 1) -> str:

@@ -1,7 +1,8 @@
 """The ladder: growing shapes from one dial (depth), and a few off it so that a cost law can tell its terms apart.
 
 On the diagonal width = 64·depth with heads of 64, so non-embedding parameters grow as about 49,152·depth³: 0.05 M at
-depth 1, 36 M at depth 9. Off it: wide and shallow, narrow and deep, a large vocabulary, SwiGLU with a tied head.
+depth 1, 36 M at depth 9, and for machines that have the time, 85 M (GPT-2 small's shape) to 680 M. Off it: wide and
+shallow, narrow and deep, a large vocabulary, SwiGLU with a tied head.
 """
 
 from scalemark.errors import UnknownRungError
@@ -28,13 +29,14 @@ def shape(depth: int, width: int, **changes: object) -> ModelConfig:
 
 
 DIAGONAL = tuple(diagonal_shape(depth) for depth in range(1, LARGEST_DEPTH + 1))
+LARGE_DIAGONAL = tuple(diagonal_shape(depth) for depth in (12, 16, 24))
 OFF_DIAGONAL = (
     shape(2, 512),
     shape(12, 128),
     shape(4, 256, vocab_size=4096),
     shape(4, 256, activation="swiglu", tied_head=True),
 )
-RUNGS = {rung.name: rung for rung in (*DIAGONAL, *OFF_DIAGONAL)}
+RUNGS = {rung.name: rung for rung in (*DIAGONAL, *LARGE_DIAGONAL, *OFF_DIAGONAL)}
 
 
 def find_rung(name: str) -> ModelConfig:

@@ -1,0 +1,185 @@
+"""The command line: one command per stage, each a thin joint between stages.
+
+Nothing but typer is imported until a command runs, so that `--help` is instant. The library raises; only this file
+prints and exits.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from scalemark.errors import ScalemarkError
+
+if TYPE_CHECKING:
+    from scalemark.schema import Analysis, Diff, Suite
+
+EXIT_BAD_INPUT = 2
+_EXIT_REGRESSED, _EXIT_INCONCLUSIVE, _EXIT_NOT_COMPARABLE = 1, 3, 4
+
+
+class _Commands(TyperGroup):
+    """Commands whose ScalemarkErrors become one line on stderr and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScalemarkError as error:
+            typer.echo(f"scalemark: error: {error}", err=True)
+            raise typer.Exit(EXIT_BAD_INPUT) from error
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: drawing it with rich takes longer than all the rest
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What it costs to train a language model as it grows, and what loss it reaches. Measure with: pytest bench/",
+)
+baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep suites to compare with.")
+app.add_typer(baseline_app, name="baseline")
+
+SuiteArgument = Annotated[
+    Path | None, typer.Argument(metavar="SUITE", help="A suite.json or a run's folder; else the newest run.")
+]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of runs and baselines.")]
+DEFAULT_RESULTS = Path("results")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from scalemark import __version__
+
+        typer.echo(f"scalemark {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass  # typer reads the options off the signature
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what this machine can measure, and what to change first."""
+    from scalemark.doctor import examine, render
+
+    findings = examine()
+    typer.echo(findings.model_dump_json(indent=2) if as_json else render(findings))
+
+
+@app.command()
+def fit(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
+    """Fit the laws to a suite and print them with their intervals."""
+    from scalemark.analysis import analyse
+
+    analysis = analyse(_find_suite(suite, results))
+    typer.echo("\n".join(_law_lines(analysis)))
+
+
+@app.command()
+def diff(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="A suite.json or a run's folder.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The suite to judge.")],
+    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the comparisons as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write a table.")] = None,
+) -> None:
+    """Compare two suites. Exit code: 0 nothing worse, 1 regressed, 2 bad input, 3 inconclusive, 4 not comparable."""
+    from scalemark.diff import compare
+    from scalemark.diff.text import diff_lines, diff_markdown
+    from scalemark.record.store import load_suite, write_whole
+
+    found = compare(load_suite(base), load_suite(new))
+    if json:
+        write_whole(found.model_dump_json(indent=1) + "\n", json)
+    if markdown:
+        write_whole(diff_markdown(found), markdown)
+    typer.echo("\n".join(diff_lines(found)))
+    raise typer.Exit(_diff_exit_code(found))
+
+
+@app.command()
+def report(
+    suite: SuiteArgument = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write text and charts.")] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Draw the report of a suite, against this machine's newest baseline where there is one."""
+    from shutil import get_terminal_size
+
+    from scalemark.report.terminal import terminal_summary
+
+    analysis = _analyse_against_baseline(_find_suite(suite, results), results)
+    paths = _write_reports(analysis, html, markdown)
+    typer.echo("\n".join(terminal_summary(analysis, paths, get_terminal_size().columns)))
+
+
+@baseline_app.command("save")
+def save(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
+    """Keep a suite as a baseline of its machine."""
+    from scalemark.record.baseline import save_baseline
+
+    typer.echo(f"baseline: {save_baseline(_find_suite(suite, results), results)}")
+
+
+@baseline_app.command("list")
+def list_(results: ResultsOption = DEFAULT_RESULTS) -> None:
+    """List the baselines, by machine, oldest first."""
+    from scalemark.record.baseline import list_baselines
+
+    baselines = list_baselines(results)
+    for baseline in baselines:
+        commit = (baseline.suite.commit or "unknown commit")[:12]
+        typer.echo(f"{baseline.suite.machine.id}  {baseline.suite.id}  {baseline.created:%Y-%m-%d %H:%M}  {commit}")
+    if not baselines:
+        typer.echo(f"no baselines below {results}: keep one with `scalemark baseline save`", err=True)
+
+
+def _find_suite(path: Path | None, results: Path) -> "Suite":
+    from scalemark.record.store import latest_suite, load_suite
+
+    return load_suite(path or latest_suite(results))
+
+
+def _law_lines(analysis: "Analysis") -> list[str]:
+    raise NotImplementedError
+
+
+def _analyse_against_baseline(suite: "Suite", results: Path) -> "Analysis":
+    from scalemark.analysis import analyse
+    from scalemark.record.baseline import find_baseline
+
+    baseline = find_baseline(results, suite.machine.id)
+    if baseline is None:
+        return analyse(suite, no_diff_reason="no baseline of this machine: keep one with `scalemark baseline save`")
+    if baseline.id == suite.id:
+        return analyse(suite, no_diff_reason="this suite is itself the newest baseline of its machine")
+    return analyse(suite, baseline=baseline)
+
+
+def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | None) -> list[Path]:
+    paths = []
+    if html:
+        from scalemark.report.html import write_html
+
+        paths.append(write_html(analysis, html))
+    if markdown:
+        from scalemark.report.markdown import write_markdown
+
+        paths.append(write_markdown(analysis, markdown.parent, name=markdown.stem))
+    return paths
+
+
+def _diff_exit_code(diff: "Diff") -> int:
+    """Of the verdict; where not one thing stood on both sides, nothing was checked, which must not pass for good."""
+    if not {comparison.verdict for comparison in diff.comparisons} - {"missing", "new", "incomparable"}:
+        return _EXIT_NOT_COMPARABLE
+    return {"regressed": _EXIT_REGRESSED, "inconclusive": _EXIT_INCONCLUSIVE}.get(diff.verdict, 0)

@@ -1,0 +1,54 @@
+"""What the campaign asks of a worker, and what only the campaign wants to hear back. No torch here."""
+
+from typing import Literal
+
+from scalemark.schema import Dtype, Frozen, Workload
+
+ROUNDS_AT_LEAST, ROUNDS_AT_MOST = 2, 60
+
+
+class CellOrder(Frozen):
+    """Observe this workload; when timing, for `budget_s`, but neither fewer nor more rounds than the limits."""
+
+    workload: Workload
+    budget_s: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """What the worker says when it begins on it."""
+        return self.workload.key
+
+
+class KernelOrder(Frozen):
+    """Run this reference kernel."""
+
+    name: Literal["gemm", "triad"]
+    dtype: Dtype = "float32"
+
+
+class MeasureJob(Frozen):
+    """What one worker does, in this order. token_path: uint8 text to draw real batches from."""
+
+    purpose: Literal["scout", "time", "memory", "energy"]
+    device: Literal["cpu", "cuda", "auto"]
+    threads: int
+    seed: int
+    token_path: str
+    block_index: int = 0
+    orders: tuple[CellOrder | KernelOrder, ...] = ()
+
+
+class Scouted(Frozen):
+    """First look at the machine: enough to say beforehand what fits and how long it takes.
+
+    A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs. energy_reason: why energy
+    cannot be measured; None where it can.
+    """
+
+    kind: Literal["scouted"] = "scouted"
+    device: Literal["cpu", "cuda"]
+    available_bytes: int
+    per_layer_s: float
+    s_per_flop: float
+    energy_reason: str | None
+    facts: dict[str, str | int | float | None]

@@ -1,0 +1,99 @@
+"""The phases of a training step, each as a round that can be timed alone.
+
+phase      before the clock            on the clock
+forward    drop the last graph         model and loss, graph kept
+backward   gradients away, forward     gradients
+optimizer  (gradients are there)       update of the parameters
+step       –                           gradients away, forward, backward, update: as a training loop runs them
+eval       –                           model and loss, no graph
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalemark.measure.clock import Round
+from scalemark.model.task import Task, language_model_task, load_task
+from scalemark.schema import Workload
+
+N_BATCHES = 4
+
+
+def build_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
+    """The workload's task on its device: a rung with random windows of real text, or the user's own.
+
+    tokens: uint8 text, longer than a window.
+    """
+    if workload.task:
+        return load_task(workload.task, seed).to(workload.device)
+    assert workload.model and workload.batch and workload.seq_len
+    starts = np.random.default_rng(seed).integers(len(tokens) - workload.seq_len - 1, size=N_BATCHES * workload.batch)
+    rows = torch.from_numpy(tokens[starts[:, None] + np.arange(workload.seq_len + 1)].astype(np.int64))
+    windows = (rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+    return language_model_task(workload.model, windows, workload.batch, workload.optimizer, seed).to(workload.device)
+
+
+class _Steps:
+    """A task that is being stepped through: which batch is next, and the graph of the last forward pass."""
+
+    def __init__(self, task: Task, workload: Workload) -> None:
+        self.task, self.workload = task, workload
+        self.index = 0
+        self.loss: Tensor | None = None
+
+    def drop_graph(self) -> None:
+        self.loss = None
+
+    def drop_gradients(self) -> None:
+        self.task.optimizer.zero_grad(set_to_none=True)
+
+    def forward(self) -> None:
+        inputs, targets = self.task.batch(self.index)
+        self.index += 1
+        bfloat16 = self.workload.dtype == "bfloat16"
+        with torch.autocast(self.workload.device, torch.bfloat16, enabled=bfloat16):
+            self.loss = self.task.loss(self.task.model(inputs), targets)
+
+    def backward(self) -> None:
+        assert self.loss is not None
+        self.loss.backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> None:
+        self.task.optimizer.step()
+
+    def forward_anew(self) -> None:
+        self.drop_gradients()
+        self.forward()
+
+    def step(self) -> None:
+        self.forward_anew()
+        self.backward()
+        self.update()
+
+    @torch.inference_mode()
+    def evaluate(self) -> None:
+        self.forward()
+
+
+def nothing() -> None:
+    """Preparation of a phase that needs none."""
+
+
+def make_round(task: Task, workload: Workload) -> Round:
+    """The workload's phase on this task, ready to be timed again and again."""
+    steps = _Steps(task, workload)
+    if workload.phase == "optimizer":
+        steps.forward()
+        steps.backward()
+        steps.drop_graph()
+    rounds: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+        "forward": (steps.drop_graph, steps.forward),
+        "backward": (steps.forward_anew, steps.backward),
+        "optimizer": (nothing, steps.update),
+        "step": (nothing, steps.step),
+        "eval": (nothing, steps.evaluate),
+    }
+    prepare, timed = rounds[workload.phase]
+    return Round(prepare, timed)

@@ -1,0 +1,135 @@
+"""Which cells fit the memory and the time, and how long each may take. Decided before anything is measured."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
+from scalemark.model.accounting import account
+from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, Workload
+
+N_BLOCKS = 3
+WORKER_START_S = 3.0
+KERNELS_S = 2.5
+CELL_START_S = 0.12
+ENERGY_WINDOW_S = 1.2
+INITIALISED_PARAMS_PER_S = 6e7
+# What a user's own task is taken to need per round, until its first block tells.
+TASK_ROUND_S = 0.02
+# A phase's round, preparation included, as a share of a whole step.
+STEP_SHARES: dict[Phase, float] = {"forward": 0.35, "backward": 0.9, "optimizer": 0.15, "step": 1.0, "eval": 0.3}
+# Live at once beyond what is counted: temporary tensors, the allocator's slack, the interpreter.
+MEMORY_MARGIN = 1.3
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell that takes part. round_s: expected seconds of one round, preparation included."""
+
+    workload: Workload
+    accounting: Accounting | None
+    round_s: float
+
+    @property
+    def start_s(self) -> float:
+        """Building the task, and one warm-up round."""
+        params = self.accounting.params_total if self.accounting else 0
+        return CELL_START_S + params / INITIALISED_PARAMS_PER_S + self.round_s
+
+    @property
+    def least_s(self) -> float:
+        """Each block with its fewest rounds, and the memory pass."""
+        return N_BLOCKS * (self.start_s + ROUNDS_AT_LEAST * self.round_s) + self.start_s + self.round_s
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be measured, what will not and why, and within which time."""
+
+    cells: tuple[PlannedCell, ...]
+    ruled_out: tuple[CellPlanned, ...]
+    budget_s: float
+    energy: bool
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds of all passes, with the rounds that the budget allows."""
+        blocks_s = N_BLOCKS * (WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in self.cells))
+        rounds_s = N_BLOCKS * sum(allot(self.cells, lambda cell: cell.round_s, self._block_s))
+        return WORKER_START_S + sum(map(memory_pass_s, self.cells)) + blocks_s + rounds_s + self._energy_s
+
+    @property
+    def _energy_s(self) -> float:
+        return sum(ENERGY_WINDOW_S + cell.start_s for cell in self.cells) if self.energy else 0.0
+
+    @property
+    def _block_s(self) -> float:
+        left_s = self.budget_s - WORKER_START_S - sum(map(memory_pass_s, self.cells)) - self._energy_s
+        return left_s / N_BLOCKS
+
+
+def memory_pass_s(cell: PlannedCell) -> float:
+    """The untimed pass: build, one round to warm up, one round observed."""
+    return cell.start_s + cell.round_s
+
+
+def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float], block_s: float) -> tuple[float, ...]:
+    """Seconds of timed rounds for each cell of one block that may take `block_s`.
+
+    Everyone gets the fewest rounds; what is left is shared out from the shortest cell up, so that what a short one
+    cannot use goes to the long ones.
+    """
+    left_s = block_s - WORKER_START_S - KERNELS_S
+    left_s -= sum(cell.start_s + ROUNDS_AT_LEAST * round_s(cell) for cell in cells)
+    shares: dict[int, float] = {}
+    by_length = sorted(range(len(cells)), key=lambda index: round_s(cells[index]))
+    for position, index in enumerate(by_length):
+        most_s = (ROUNDS_AT_MOST - ROUNDS_AT_LEAST) * round_s(cells[index])
+        extra_s = min(max(left_s, 0.0) / (len(cells) - position), most_s)
+        left_s -= extra_s
+        shares[index] = ROUNDS_AT_LEAST * round_s(cells[index]) + extra_s
+    return tuple(shares[index] for index in range(len(cells)))
+
+
+def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: float) -> Plan:
+    """Choose the cells that fit the memory and the time: cheapest first, until the next would not fit."""
+    chosen: list[PlannedCell] = []
+    ruled_out: list[CellPlanned] = []
+    energy = scouted.energy_reason is None
+    left_s = budget_s - WORKER_START_S - N_BLOCKS * (WORKER_START_S + KERNELS_S)
+    for cell in sorted((_expect(workload, scouted) for workload in workloads), key=lambda cell: cell.least_s):
+        need_bytes = _memory_bytes(cell.accounting)
+        least_s = cell.least_s + (ENERGY_WINDOW_S + cell.start_s if energy else 0.0)
+        if need_bytes > scouted.available_bytes:
+            reason = f"needs about {need_bytes / 2**30:.1f} GiB, {scouted.available_bytes / 2**30:.1f} GiB are free"
+            ruled_out.append(_ruled_out(cell, "predicted_oom", reason))
+        elif least_s > left_s:
+            reason = f"takes about {least_s:.0f} s, more than the budget has left: raise --scale-budget"
+            ruled_out.append(_ruled_out(cell, "skipped", reason))
+        else:
+            chosen.append(cell)
+            left_s -= least_s
+    return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy)
+
+
+def expected_step_s(accounting: Accounting, scouted: Scouted) -> float:
+    """Seconds of a float32 training step, from what the scout saw."""
+    return scouted.per_layer_s * accounting.n_layer + scouted.s_per_flop * accounting.flops.model_flops("step")
+
+
+def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
+    if workload.model is None:
+        return PlannedCell(workload, None, TASK_ROUND_S)
+    assert workload.batch and workload.seq_len
+    accounting = account(workload.model, workload.batch, workload.seq_len, workload.dtype, workload.optimizer)
+    return PlannedCell(workload, accounting, expected_step_s(accounting, scouted) * STEP_SHARES[workload.phase])
+
+
+def _ruled_out(cell: PlannedCell, status: CellStatus, reason: str) -> CellPlanned:
+    return CellPlanned(workload=cell.workload, accounting=cell.accounting, status=status, reason=reason)
+
+
+def _memory_bytes(accounting: Accounting | None) -> float:
+    if accounting is None:
+        return 0.0
+    state = accounting.parameter_bytes + accounting.gradient_bytes + accounting.optimizer_state_bytes
+    return MEMORY_MARGIN * (state + (accounting.activation_bytes or 0) + 3 * (accounting.logits_bytes or 0))

@@ -1,0 +1,1 @@
+"""What was measured, on what, and where it is kept: machine, journal, suite and baselines."""

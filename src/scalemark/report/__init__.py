@@ -1,0 +1,1 @@
+"""Tables, charts, Markdown, HTML and terminal text, drawn from one `Analysis`."""

@@ -1,0 +1,87 @@
+"""Write a report as Markdown with its charts as SVG beside it, as GitHub shows them."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scalemark.report.headline import headline, machine_line, verdict_line
+from scalemark.report.missing import chart_libraries
+from scalemark.report.tables import Column, Table, report_tables
+from scalemark.schema import Analysis
+
+if TYPE_CHECKING:
+    from scalemark.report.charts import Figure
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$#&])")
+
+
+def write_markdown(analysis: Analysis, folder: Path, name: str = "report") -> Path:
+    """Write `name`.md and its charts into the folder, made where it is missing; the path of the Markdown file.
+
+    Charts of an earlier report of this name are replaced, and removed where this one has nothing to draw.
+    Raises ScalemarkError where the chart libraries are not installed.
+    """
+    with chart_libraries():
+        from scalemark.report.charts import figures, to_svg
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = figures(analysis)
+    _remove_charts(folder, name)
+    for figure in drawn:
+        (folder / _file_name(name, figure)).write_text(to_svg(figure), encoding="utf-8")
+    path = folder / f"{name}.md"
+    path.write_text(_document(analysis, drawn, name), encoding="utf-8")
+    return path
+
+
+def _remove_charts(folder: Path, name: str) -> None:
+    from scalemark.report.charts import FIGURE_NAMES
+
+    for figure_name in FIGURE_NAMES:
+        (folder / f"{name}-{figure_name}.svg").unlink(missing_ok=True)
+
+
+def _file_name(name: str, figure: "Figure") -> str:
+    return f"{name}-{figure.name}.svg"
+
+
+def _document(analysis: Analysis, drawn: tuple["Figure", ...], name: str) -> str:
+    opening = [
+        "# What training costs here",
+        f"**{escape(headline(analysis))}**",
+        escape(machine_line(analysis)),
+        escape(verdict_line(analysis)),
+    ]
+    charts = [part for figure in drawn for part in _chart(figure, name)]
+    tables = [part for table in report_tables(analysis) for part in _section(table)]
+    return "\n\n".join([*opening, *charts, *tables]) + "\n"
+
+
+def _chart(figure: "Figure", name: str) -> list[str]:
+    return [f"![{escape(figure.title)}]({_file_name(name, figure).replace(' ', '%20')})", escape(figure.caption)]
+
+
+def _section(table: Table) -> list[str]:
+    body = [*([markdown_table(table)] if table.rows else []), *([escape(table.note)] if table.note else [])]
+    if table.detail:
+        return ["<details>", f"<summary>{escape(table.title)}</summary>", *body, "</details>"]
+    return [f"## {escape(table.title)}", *body]
+
+
+def markdown_table(table: Table) -> str:
+    """The table in GitHub's pipe syntax; numbers align right."""
+    lines = [[escape(column.title) for column in table.columns], [_rule(column) for column in table.columns]]
+    lines += [[escape(text) for text in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rule(column: Column) -> str:
+    return "---:" if column.kind == "number" else "---"
+
+
+def escape(text: str) -> str:
+    """The text on one line, with nothing in it that Markdown or HTML would act on."""
+    return _SPECIAL.sub(_harmless, " ".join(text.split()))
+
+
+def _harmless(found: re.Match[str]) -> str:
+    return {"<": "&lt;", ">": "&gt;", "&": "&amp;"}.get(found.group(), f"\\{found.group()}")

@@ -1,0 +1,121 @@
+"""Where an axis is marked, and what stands there: round values in the units people say them in.
+
+Vega's own ticks on a logarithmic axis are crowded and read '1e+6' or '0.01'. These are few, and read '1 M' or '10 ms'.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+from math import ceil, floor, log10
+
+from scalemark.units import format_amount, format_bytes, format_count, format_seconds
+
+_BEST_COUNT = 5
+_MOST = 7
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A logarithmic axis: its ends, the marked values and their labels."""
+
+    low: float
+    high: float
+    values: tuple[float, ...]
+    labels: tuple[str, ...]
+
+
+def amount_axis(values: list[float]) -> Axis:
+    """Parameters or tokens."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_amount(value, _digits(value)))
+
+
+def flops_axis(values: list[float]) -> Axis:
+    """FLOPs of whole training runs."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "FLOP", _digits(value)))
+
+
+def seconds_axis(values: list[float]) -> Axis:
+    """Durations, marked at seconds, minutes, hours and days rather than at powers of ten of a second."""
+    return _axis(values, [_time_steps, _time_decades, _even], lambda value: format_seconds(value, _digits(value)))
+
+
+def bytes_axis(values: list[float]) -> Axis:
+    """Sizes, marked at powers of two."""
+    return _axis(values, [_powers_of(4), _powers_of(16), _powers_of(2)], lambda value: format_bytes(value, 4))
+
+
+def loss_axis(values: list[float]) -> Axis:
+    return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
+
+
+def _axis(
+    values: list[float],
+    choices: list[Callable[[float, float], list[float]]],
+    write: Callable[[float], str],
+    margin: float = 1.15,
+) -> Axis:
+    """The choice with about five ticks, the earlier of two alike; `margin` is a factor left free at both ends."""
+    low, high = min(values) / margin, max(values) * margin
+    offered = [[tick for tick in choice(low, high) if low <= tick <= high] for choice in choices]
+    ticks = min(offered, key=lambda ticks: abs(len(ticks) - _BEST_COUNT))
+    kept = ticks[:: ceil(len(ticks) / _MOST)] if ticks else [low, high]
+    return Axis(low, high, tuple(kept), tuple(map(_tidy(write), kept)))
+
+
+def _tidy(write: Callable[[float], str]) -> Callable[[float], str]:
+    """Labels without the zeros that a fixed number of significant digits appends: '64.00 MiB' reads '64 MiB'."""
+
+    def tidy(value: float) -> str:
+        head, _, unit = write(value).partition(" ")
+        return f"{head.rstrip('0').rstrip('.') if '.' in head else head} {unit}".rstrip()
+
+    return tidy
+
+
+def _digits(value: float) -> int:
+    """Significant digits that the value has, at most three."""
+    return next((digits for digits in (1, 2) if abs(float(f"{value:.{digits - 1}e}") / value - 1) < 1e-9), 3)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    return [10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1)]
+
+
+def _one_two_five(low: float, high: float) -> list[float]:
+    return [float(f"{digit * decade:.0e}") for decade in _decades(low, high) for digit in (1, 2, 5)]
+
+
+def _finer_steps(low: float, high: float) -> list[float]:
+    return [float(f"{digit * decade:.1e}") for decade in _decades(low, high) for digit in (1, 1.5, 2, 3, 5, 7)]
+
+
+def _even(low: float, high: float) -> list[float]:
+    """About seven even steps of 1, 2 or 5 times a power of ten, for less than a decade."""
+    rough = (high - low) / 7
+    step = next(step for step in _one_two_five(rough / 10, rough * 10) if step >= rough)
+    return [float(f"{index * step:.6g}") for index in range(max(1, floor(low / step)), ceil(high / step) + 1)]
+
+
+def _time_decades(low: float, high: float) -> list[float]:
+    below_a_minute = [tick for tick in _decades(1e-7, 10.0) if tick < 60]
+    minutes_and_hours = [60.0, 600.0, 3600.0, 36000.0]
+    return below_a_minute + minutes_and_hours + [days * _DAY_S for days in (1, 10, 100, 1000)]
+
+
+def _time_steps(low: float, high: float) -> list[float]:
+    below_a_minute = list(takewhile(lambda tick: tick < 60, _one_two_five(1e-7, 10.0)))
+    minutes = [60.0 * minute for minute in (1, 2, 5, 10, 30)]
+    hours = [3600.0 * hour for hour in (1, 2, 5, 12)]
+    return below_a_minute + minutes + hours + [days * _DAY_S for days in (1, 2, 5, 10, 30, 100, 300, 1000)]
+
+
+def _powers_of(base: int) -> Callable[[float, float], list[float]]:
+    return lambda low, high: [float(base) ** power for power in range(60) if float(base) ** power <= high]
+
+
+def label_expression(axis: Axis) -> str:
+    """Vega expression that looks a tick's label up."""
+    values = ",".join(repr(value) for value in axis.values)
+    labels = ",".join(f"'{label}'" for label in axis.labels)
+    return f"[{labels}][indexof([{values}], datum.value)]"

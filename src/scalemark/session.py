@@ -1,0 +1,206 @@
+"""One run, from what is asked for to the report: scout, plan, measure, train, record, fit, diff, report.
+
+    start ─> (plan, said before anything runs) ─> measure ─> finish ─> conclude
+                                                  journal    suite     reports
+
+Joins the stages and holds what they share: the run's folder, its journal and its clock.
+"""
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import scalemark
+from scalemark.errors import BudgetError, ScalemarkError
+from scalemark.measure.campaign import Campaign, Site, scout
+from scalemark.measure.orders import Scouted
+from scalemark.measure.selection import N_BLOCKS, Plan, expected_step_s, plan_campaign
+from scalemark.process import default_threads, worker_environment
+from scalemark.record.assemble import assemble
+from scalemark.record.baseline import find_baseline
+from scalemark.record.machine import fingerprint
+from scalemark.record.store import Journal, ResultsFolder, RunFolder, new_run_id, read_journal, save_suite
+from scalemark.schema import Analysis, RunFinished, RunStarted, Settings, Suite, TrainingConfig, Workload
+from scalemark.train.corpus import Corpus, prepare_kjv
+from scalemark.train.executor import GridPlan, plan_grid, run_grid
+from scalemark.units import format_count, format_seconds
+
+SMALLEST_BUDGET_S = 45.0
+REPORT_S = 15.0
+# What timing gets where there is training too.
+TIMING_SHARE = 0.55
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. selection: how cells were narrowed down, for the record."""
+
+    workloads: tuple[Workload, ...]
+    trainings: tuple[TrainingConfig, ...]
+    budget_s: float
+    device: Literal["auto", "cpu", "cuda"]
+    seed: int
+    results_root: Path
+    selection: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run under way: planned, its folder made, its journal begun."""
+
+    folder: RunFolder
+    journal: Journal
+    site: Site
+    scouted: Scouted
+    corpus: Corpus
+    plan: Plan
+    grid: GridPlan
+    started_s: float
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds from now to the end of measuring and training."""
+        return self.plan.expected_s + self.grid.expected_s if self.plan.cells else self.grid.expected_s
+
+
+def check(request: Request) -> None:
+    """Find what would fail later: raises BudgetError or StoreError before anything is measured."""
+    if request.budget_s < SMALLEST_BUDGET_S:
+        raise BudgetError(
+            f"a budget of {format_seconds(request.budget_s)} is too short to measure anything: "
+            f"give at least --scale-budget {SMALLEST_BUDGET_S:.0f}s"
+        )
+    ResultsFolder(request.results_root).check_writable()
+
+
+def start(request: Request) -> Session:
+    """Look at the machine and plan the run; raises a ScalemarkError where it cannot be done."""
+    started_s = time.monotonic()
+    check(request)
+    corpus = prepare_kjv(request.results_root / "corpora")
+    folder = ResultsFolder(request.results_root).start_run(new_run_id(datetime.now(UTC)))
+    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device)
+    scouted = scout(site)
+    site = Site(corpus.train_path, folder.log_path, site.threads, request.seed, scouted.device)
+    left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
+    plan, grid = _plan(request, scouted, corpus, left_s)
+    if not plan.cells and not grid.orders:
+        raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise --scale-budget")
+    journal = Journal(folder.journal_path)
+    journal.append(_run_started(request, folder, site, scouted))
+    return Session(folder, journal, site, scouted, corpus, plan, grid, started_s)
+
+
+def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> tuple[Plan, GridPlan]:
+    """Share the time between timing and training; what timing does not need, training gets."""
+    workloads = [workload.model_copy(update={"device": scouted.device}) for workload in request.workloads]
+    update = {"device": scouted.device, "corpus": corpus.identity}
+    configs = [
+        config.model_copy(update=update if config.model else {"device": scouted.device}) for config in request.trainings
+    ]
+    timing_s = left_s * (TIMING_SHARE if configs else 1.0)
+    plan = plan_campaign(workloads, scouted, timing_s)
+    training_s = left_s - min(timing_s, plan.expected_s) if workloads else left_s
+    return plan, plan_grid(configs, lambda accounting: expected_step_s(accounting, scouted), training_s)
+
+
+def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted) -> RunStarted:
+    settings = Settings(
+        budget_s=request.budget_s,
+        device=scouted.device,
+        seed=request.seed,
+        n_blocks=N_BLOCKS,
+        threads=site.threads,
+        environment=worker_environment(site.threads),
+        selection=request.selection,
+    )
+    return RunStarted(
+        id=folder.id,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        scalemark_version=scalemark.__version__,
+        commit=_commit(),
+        machine=fingerprint(scouted.facts, site.threads),
+        settings=settings,
+    )
+
+
+def _commit() -> str | None:
+    """The commit of the folder that the run was started in, with '+' where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def describe(session: Session) -> list[str]:
+    """The plan in words: what runs, what does not, and for how long."""
+    lines = [
+        f"{len(session.plan.cells)} cells and {len(session.grid.orders)} training runs on {session.site.device} "
+        f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}"
+    ]
+    lines += _describe_rungs(session.plan)
+    lines += [f"  train {order.config}: about {format_seconds(order.expected_s, 2)}" for order in session.grid.orders]
+    left_out = [(cell.workload.key, cell.reason) for cell in session.plan.ruled_out]
+    left_out += [(f"train {order.config}", "more than the budget has left") for order in session.grid.left_out]
+    if left_out:
+        names = ", ".join(name for name, _ in left_out)
+        lines.append(f"  left out (raise --scale-budget, or free memory): {names}")
+    return lines
+
+
+def _describe_rungs(plan: Plan) -> list[str]:
+    """A line per rung: its size, its cells, and their expected time."""
+    by_rung: dict[str, list[int]] = {}
+    for index, cell in enumerate(plan.cells):
+        by_rung.setdefault(cell.workload.rung, []).append(index)
+    lines = []
+    for rung, indices in by_rung.items():
+        cells = [plan.cells[index] for index in indices]
+        accounting = cells[0].accounting
+        size = f"{format_count(accounting.params_non_embedding)} parameters, " if accounting else ""
+        least_s = sum(cell.least_s for cell in cells)
+        lines.append(f"  {rung}: {size}{len(cells)} cells, at least {format_seconds(least_s, 2)}")
+    return lines
+
+
+def measure(session: Session, tell: Callable[[str], None]) -> None:
+    """Time, then train. Everything is in the journal the moment it is there."""
+    if session.plan.cells:
+        Campaign(session.plan, session.site, session.journal.append, tell, session.scouted.energy_reason).run()
+    else:
+        for planned in session.plan.ruled_out:
+            session.journal.append(planned)
+    device, threads = session.scouted.device, session.site.threads
+    run_grid(session.grid, session.corpus, device, threads, session.folder.log_path, session.journal.append, tell)
+
+
+def finish(session: Session, complete: bool) -> Suite:
+    """Close the journal and write the suite that follows from it, whole or not."""
+    session.journal.append(RunFinished(duration_s=time.monotonic() - session.started_s, complete=complete))
+    suite = assemble(read_journal(session.folder.journal_path))
+    save_suite(suite, session.folder.suite_path)
+    return suite
+
+
+def conclude(suite: Suite, folder: RunFolder, results_root: Path) -> tuple[Analysis, dict[str, Path], Sequence[str]]:
+    """Fit, diff and report: the analysis, the files written, and what could not be written and why."""
+    from scalemark.analysis import analyse
+
+    baseline = find_baseline(results_root, suite.machine.id)
+    reason = None if baseline else f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"
+    analysis = analyse(suite, baseline, reason)
+    paths = {"suite": folder.suite_path}
+    try:
+        from scalemark.report.html import write_html
+        from scalemark.report.markdown import write_markdown
+
+        paths["report"] = write_markdown(analysis, folder.path)
+        paths["html"] = write_html(analysis, folder.html_path)
+    except ScalemarkError as error:
+        return analysis, paths, [f"no report: {error}"]
+    return analysis, paths, []

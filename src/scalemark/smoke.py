@@ -1,0 +1,51 @@
+"""Run a workload or a training configuration once in this process, unmeasured: does it work at all?"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from scalemark.measure.device import require, synchronise
+from scalemark.measure.phases import build_task, make_round
+from scalemark.model.accounting import forward_flops
+from scalemark.schema import TrainingConfig, Workload
+from scalemark.train.corpus import open_tokens, prepare_kjv
+from scalemark.train.worker import train
+
+# Some seconds on two cores: a smoke test that takes longer is not run.
+CPU_FLOPS_LIMIT = 4e11
+
+
+def run_once(
+    thing: Workload | TrainingConfig, device: Literal["auto", "cpu", "cuda"], results_root: Path, seed: int
+) -> None:
+    """One round of the workload, or two steps of the training and a look at its validation loss.
+
+    Raises DeviceError where the device is not there, and whatever the model raises.
+    """
+    chosen: Literal["cpu", "cuda"] = (
+        "cuda" if device != "cpu" and (device == "cuda" or torch.cuda.is_available()) else "cpu"
+    )
+    require(chosen)
+    corpus = prepare_kjv(results_root / "corpora")
+    if isinstance(thing, Workload):
+        _run_round(thing.model_copy(update={"device": chosen}), corpus.train_path, seed)
+        return
+    config = thing.model_copy(update={"device": chosen})
+    run = train(config, corpus.train_path, corpus.validation_path, lambda *_: None, smoke=True)
+    assert run.status == "ok", run.reason
+
+
+def is_too_large(thing: Workload | TrainingConfig) -> bool:
+    """Whether even one round of it would take long without a GPU."""
+    if not isinstance(thing, Workload) or thing.model is None or torch.cuda.is_available():
+        return False
+    flops = forward_flops(thing.model, thing.batch or 1, thing.seq_len or 1)
+    return flops.model_flops("step") > CPU_FLOPS_LIMIT
+
+
+def _run_round(workload: Workload, token_path: Path, seed: int) -> None:
+    one = make_round(build_task(workload, open_tokens(token_path), seed), workload)
+    one.prepare()
+    one.timed()
+    synchronise(workload.device)

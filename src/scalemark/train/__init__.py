@@ -1,0 +1,1 @@
+"""Real training runs on real text: the loss half of the suite."""

@@ -1,0 +1,242 @@
+"""What diff says of two suites whose difference is known."""
+
+from functools import cache
+
+import pytest
+from factories import make_suite
+
+from scalemark.diff import compare
+from scalemark.schema import Comparison, Diff, Suite, TrainingConfig, Workload
+
+BASE = make_suite("base")
+KEY = BASE.cells[0].workload.key
+
+
+@cache
+def suite_of_seed(seed: int) -> Suite:
+    return make_suite(f"seed {seed}", seed=seed)
+
+
+def with_cell(suite: Suite, **changes: object) -> Suite:
+    """The suite with its first cell changed."""
+    first, *others = suite.cells
+    return suite.model_copy(update={"cells": (first.model_copy(update=changes), *others)})
+
+
+def with_accounting(suite: Suite, **changes: object) -> Suite:
+    accounting = suite.cells[0].accounting
+    assert accounting is not None
+    return with_cell(suite, accounting=accounting.model_copy(update=changes))
+
+
+def with_run(suite: Suite, **changes: object) -> Suite:
+    first, *others = suite.training_runs
+    return suite.model_copy(update={"training_runs": (first.model_copy(update=changes), *others)})
+
+
+def on_machine(suite: Suite, id: str, **facts: str | None) -> Suite:
+    machine = suite.machine.model_copy(update={"id": id, "identity": {**suite.machine.identity, **facts}})
+    return suite.model_copy(update={"machine": machine})
+
+
+def unmeasured(status: str, reason: str | None = None) -> dict[str, object]:
+    return {"status": status, "reason": reason, "time_s": None, "memory": None, "blocks": ()}
+
+
+def the(diff: Diff, metric: str, subject: str = KEY) -> Comparison:
+    (found,) = [c for c in diff.comparisons if c.metric == metric and c.subject == subject]
+    return found
+
+
+def the_loss(diff: Diff) -> Comparison:
+    return next(c for c in diff.comparisons if c.metric == "validation_loss")
+
+
+def verdicts(diff: Diff) -> set[str]:
+    return {comparison.verdict for comparison in diff.comparisons}
+
+
+def test_a_suite_is_the_same_as_itself() -> None:
+    diff = compare(BASE, BASE)
+    assert diff.verdict == "same"
+    assert verdicts(diff) == {"same"}
+    assert not diff.advisory
+    assert {c.subject for c in diff.comparisons if c.metric == "time_s"} == {c.workload.key for c in BASE.cells}
+
+
+def test_half_again_as_slow_is_a_regression_and_the_reverse_an_improvement() -> None:
+    slow = make_suite("slow", slowdown=1.5, seed=1)
+    diff = compare(BASE, slow)
+    assert diff.verdict == "regressed"
+    ratio = the(diff, "time_s").ratio
+    assert ratio is not None
+    assert ratio.low < 1.5 < ratio.high
+    assert {c.verdict for c in diff.comparisons if c.metric == "time_s"} == {"regressed"}
+    assert {c.verdict for c in compare(slow, BASE).comparisons if c.metric == "time_s"} == {"improved"}
+
+
+def test_unchanged_code_measured_again_is_the_same_in_every_cell() -> None:
+    """A/A over whole suites: rounds with 1 % noise, 28 pairs of 33 cells; no false alarm is tolerated."""
+    suites = [suite_of_seed(seed).model_copy(update={"training_runs": ()}) for seed in range(8)]
+    diffs = [compare(a, b) for index, a in enumerate(suites) for b in suites[:index]]
+    assert [diff.verdict for diff in diffs] == ["same"] * 28
+
+
+@pytest.mark.parametrize(
+    "counter",
+    ["params_total", "parameter_bytes", "gradient_bytes", "optimizer_state_bytes", "activation_bytes"],
+)
+def test_one_more_of_a_counter_regresses_on_any_machine(counter: str) -> None:
+    value = getattr(BASE.cells[0].accounting, counter)
+    for new in (BASE, on_machine(BASE, "elsewhere")):
+        more, less = with_accounting(new, **{counter: value + 1}), with_accounting(new, **{counter: value - 1})
+        assert the(compare(BASE, more), counter).verdict == "regressed"
+        assert compare(BASE, more).verdict == "regressed"
+        assert the(compare(BASE, less), counter).verdict == "improved"
+
+
+@pytest.mark.parametrize("field", ["matmul", "attention_full", "attention_causal", "recompute_forward_passes"])
+def test_more_flops_of_any_kind_regress(field: str) -> None:
+    accounting = BASE.cells[0].accounting
+    assert accounting is not None
+    flops = accounting.flops.model_copy(update={field: getattr(accounting.flops, field) + 1})
+    assert the(compare(BASE, with_accounting(BASE, flops=flops)), f"flops_{field}").verdict == "regressed"
+
+
+def test_a_counter_known_on_one_side_only_is_not_called_a_change() -> None:
+    unknown = with_accounting(BASE, activation_bytes=None)
+    assert the(compare(unknown, BASE), "activation_bytes").verdict == "new"
+    assert the(compare(BASE, unknown), "activation_bytes").verdict == "missing"
+    assert not [c for c in compare(unknown, unknown).comparisons if c.metric == "activation_bytes" and c.subject == KEY]
+
+
+def more_memory(suite: Suite, **changes: object) -> Suite:
+    memory = suite.cells[0].memory
+    assert memory is not None
+    assert memory.allocated_bytes is not None
+    return with_cell(suite, memory=memory.model_copy(update={"allocated_bytes": memory.allocated_bytes + 1, **changes}))
+
+
+def test_one_byte_more_at_the_peak_regresses_here_and_on_the_same_torch_build() -> None:
+    assert the(compare(BASE, more_memory(BASE)), "peak_allocated_bytes").verdict == "regressed"
+    elsewhere = on_machine(more_memory(BASE), "elsewhere", cpu="Another CPU")
+    assert the(compare(BASE, elsewhere), "peak_allocated_bytes").verdict == "regressed"
+
+
+def test_peaks_of_two_torch_builds_or_two_methods_are_not_compared() -> None:
+    other_build = on_machine(more_memory(BASE), "elsewhere", torch="2.14.0")
+    found = the(compare(BASE, other_build), "peak_allocated_bytes")
+    assert found.verdict == "incomparable"
+    assert found.reason is not None
+    assert "torch" in found.reason
+    assert the(compare(BASE, more_memory(BASE, method="seen")), "peak_allocated_bytes").verdict == "incomparable"
+
+
+def test_the_gpu_decides_on_peaks_of_gpu_cells_only() -> None:
+    other_gpu = on_machine(more_memory(BASE), "elsewhere", gpu="Another GPU")
+    assert the(compare(BASE, other_gpu), "peak_allocated_bytes").verdict == "regressed"
+    workload = Workload.model_validate(BASE.cells[0].workload.model_dump() | {"device": "cuda"})
+    found = the(
+        compare(with_cell(BASE, workload=workload), with_cell(other_gpu, workload=workload)),
+        "peak_allocated_bytes",
+        subject=workload.key,
+    )
+    assert found.verdict == "incomparable"
+
+
+def test_time_on_another_machine_is_advice_and_names_what_differs() -> None:
+    slow = on_machine(make_suite("slow", slowdown=3.0), "elsewhere", cpu="Another CPU", blas="mkl")
+    diff = compare(BASE, slow)
+    assert diff.advisory
+    assert diff.differing_fields == ("blas", "cpu")
+    assert the(diff, "time_s").verdict == "incomparable"
+    assert the(diff, "time_s").ratio is not None
+    assert diff.verdict == "same"  # the counters, which agree
+
+
+def test_two_ids_over_equal_facts_still_name_a_difference() -> None:
+    assert compare(BASE, on_machine(BASE, "elsewhere")).differing_fields == ("id",)
+
+
+def test_a_cell_that_was_not_selected_is_missing_and_no_regression() -> None:
+    fewer = BASE.model_copy(update={"cells": BASE.cells[1:]})
+    diff = compare(BASE, fewer)
+    assert the(diff, "time_s").verdict == "missing"
+    assert diff.verdict == "missing"
+
+
+def test_a_cell_that_was_added_is_new() -> None:
+    fewer = BASE.model_copy(update={"cells": BASE.cells[1:]})
+    diff = compare(fewer, BASE)
+    assert the(diff, "time_s").verdict == "new"
+    assert diff.verdict == "same"
+
+
+@pytest.mark.parametrize("status", ["oom", "predicted_oom", "timeout", "failed"])
+def test_a_cell_that_no_longer_ends_regresses_with_its_reason(status: str) -> None:
+    diff = compare(BASE, with_cell(BASE, **unmeasured(status, "needs 12 GiB")))
+    assert the(diff, "time_s").verdict == "regressed"
+    assert the(diff, "time_s").reason == f"{status}: needs 12 GiB"
+    assert diff.verdict == "regressed"
+
+
+def test_a_cell_too_large_for_another_machine_says_nothing_of_the_code() -> None:
+    elsewhere = on_machine(BASE, "elsewhere")
+    assert the(compare(BASE, with_cell(elsewhere, **unmeasured("oom"))), "time_s").verdict == "incomparable"
+    assert the(compare(BASE, with_cell(elsewhere, **unmeasured("failed"))), "time_s").verdict == "regressed"
+
+
+def test_a_skipped_cell_is_missing_with_its_reason() -> None:
+    found = the(compare(BASE, with_cell(BASE, **unmeasured("skipped", "no time left"))), "time_s")
+    assert (found.verdict, found.reason) == ("missing", "skipped: no time left")
+
+
+def test_a_cell_that_ends_again_improves_and_one_that_never_did_stays() -> None:
+    failing = with_cell(BASE, **unmeasured("oom"))
+    assert the(compare(failing, BASE), "time_s").verdict == "improved"
+    assert the(compare(failing, failing), "time_s").verdict == "same"
+    assert the(compare(with_cell(BASE, **unmeasured("skipped")), BASE), "time_s").verdict == "new"
+
+
+def test_a_cell_without_a_time_is_not_called_the_same() -> None:
+    untimed = with_cell(BASE, time_s=None)
+    assert the(compare(BASE, untimed), "time_s").verdict == "missing"
+
+
+def test_a_loss_that_moved_is_told_here_and_not_elsewhere() -> None:
+    loss = BASE.training_runs[0].validation_loss
+    assert loss is not None
+    assert the_loss(compare(BASE, with_run(BASE, validation_loss=loss * (1 + 1e-12)))).verdict == "same"
+    worse = with_run(BASE, validation_loss=loss * (1 + 1e-6))
+    assert the_loss(compare(BASE, worse)).verdict == "regressed"
+    assert the_loss(compare(worse, BASE)).verdict == "improved"
+    assert the_loss(compare(BASE, on_machine(worse, "elsewhere"))).verdict == "incomparable"
+
+
+def test_a_training_run_that_diverged_regresses_and_one_not_made_is_missing() -> None:
+    diverged = with_run(BASE, status="diverged", reason="loss is not finite", validation_loss=None)
+    assert the_loss(compare(BASE, diverged)).verdict == "regressed"
+    fewer = BASE.model_copy(update={"training_runs": BASE.training_runs[1:]})
+    assert "missing" in verdicts(compare(BASE, fewer))
+    assert "new" in verdicts(compare(fewer, BASE))
+
+
+def test_runs_of_one_model_with_two_seeds_are_told_apart() -> None:
+    run = BASE.training_runs[0]
+    other_seed = TrainingConfig.model_validate(run.config.model_dump() | {"seed": 7})
+    two = BASE.model_copy(update={"cells": (), "training_runs": (run, run.model_copy(update={"config": other_seed}))})
+    subjects = [comparison.subject for comparison in compare(two, two).comparisons]
+    assert len(set(subjects)) == 2
+
+
+def test_suites_with_nothing_in_common_are_not_called_the_same() -> None:
+    left = BASE.model_copy(update={"cells": BASE.cells[:1], "training_runs": ()})
+    right = BASE.model_copy(update={"cells": BASE.cells[1:2], "training_runs": ()})
+    assert verdicts(compare(left, right)) == {"missing", "new"}
+    empty = BASE.model_copy(update={"cells": (), "training_runs": ()})
+    assert compare(empty, empty).verdict == "incomparable"
+
+
+def test_every_cell_is_told_once_in_time() -> None:
+    told = [c.subject for c in compare(BASE, suite_of_seed(1)).comparisons if c.metric == "time_s"]
+    assert told == [cell.workload.key for cell in BASE.cells]

@@ -1,0 +1,156 @@
+"""The command line: exit codes, one-line errors, and nothing heavy loaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import make_suite
+from typer.testing import CliRunner, Result
+
+from scalemark import __version__
+from scalemark.cli import app
+from scalemark.record.store import ResultsFolder, save_suite
+from scalemark.schema import Diff, Suite
+
+BASE = make_suite("base")
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def saved(suite: Suite, folder: Path) -> Path:
+    path = folder / f"{suite.id}.json"
+    save_suite(suite, path)
+    return path
+
+
+def started(suite: Suite, results: Path) -> Path:
+    """The suite as a finished run below the results."""
+    folder = ResultsFolder(results).start_run(suite.id)
+    save_suite(suite, folder.suite_path)
+    return folder.path
+
+
+def only_first_cell(suite: Suite) -> Suite:
+    return suite.model_copy(update={"cells": suite.cells[:1], "training_runs": ()})
+
+
+def with_wide_interval(suite: Suite) -> Suite:
+    cell = suite.cells[0]
+    assert cell.time_s is not None
+    wide = cell.time_s.model_copy(update={"low": cell.time_s.value / 2, "high": cell.time_s.value * 2})
+    return suite.model_copy(update={"id": "wide", "cells": (cell.model_copy(update={"time_s": wide}),)})
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after the statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    statement = (
+        "from typer.testing import CliRunner; from scalemark.cli import app; CliRunner().invoke(app, ['--help'])"
+    )
+    assert not modules_after(statement) & {"torch", "numpy", "pydantic", "rich", "pandas", "altair", "psutil"}
+
+
+def test_reading_and_comparing_suites_does_not_load_torch() -> None:
+    statement = "import scalemark.diff, scalemark.diff.text, scalemark.record.machine, scalemark.record.baseline"
+    assert "torch" not in modules_after(statement)
+
+
+def test_version_is_the_package_version() -> None:
+    assert call("--version").output == f"scalemark {__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["fit", "report", "baseline save"])
+def test_an_error_is_one_line_on_stderr_with_exit_code_2(tmp_path: Path, command: str) -> None:
+    result = call(*command.split(), tmp_path / "nowhere.json")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("scalemark: error: there is no suite")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_no_run_yet_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
+    result = call("report", "--results", tmp_path)
+    assert result.exit_code == 2
+    assert "pytest bench/" in result.stderr
+
+
+# diff
+
+
+def test_diff_exits_0_when_nothing_is_worse(tmp_path: Path) -> None:
+    again = make_suite("again", seed=1).model_copy(update={"training_runs": ()})
+    result = call("diff", saved(BASE.model_copy(update={"training_runs": ()}), tmp_path), saved(again, tmp_path))
+    assert result.exit_code == 0
+    assert result.stdout.startswith("same: again against base")
+
+
+def test_diff_exits_1_on_a_regression(tmp_path: Path) -> None:
+    slow = make_suite("slow", slowdown=2)
+    result = call("diff", saved(BASE, tmp_path), saved(slow, tmp_path))
+    assert result.exit_code == 1
+    assert result.stdout.startswith("regressed: slow against base")
+
+
+def test_diff_exits_2_on_a_bad_file(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    assert call("diff", saved(BASE, tmp_path), tmp_path / "bad.json").exit_code == 2
+
+
+def test_diff_exits_3_when_it_cannot_tell(tmp_path: Path) -> None:
+    base = only_first_cell(BASE)
+    assert call("diff", saved(base, tmp_path), saved(with_wide_interval(base), tmp_path)).exit_code == 3
+
+
+def test_diff_exits_4_when_nothing_could_be_compared(tmp_path: Path) -> None:
+    other = BASE.model_copy(update={"id": "other", "cells": BASE.cells[1:2], "training_runs": ()})
+    assert call("diff", saved(only_first_cell(BASE), tmp_path), saved(other, tmp_path)).exit_code == 4
+
+
+def test_diff_writes_json_and_markdown_even_when_it_fails(tmp_path: Path) -> None:
+    old, new = saved(BASE, tmp_path), saved(make_suite("slow", slowdown=2), tmp_path)
+    call("diff", old, new, "--json", tmp_path / "out" / "diff.json", "--markdown", tmp_path / "diff.md")
+    assert Diff.model_validate_json((tmp_path / "out" / "diff.json").read_text()).verdict == "regressed"
+    assert (tmp_path / "diff.md").read_text().startswith("## regressed: slow against base")
+
+
+# baseline
+
+
+def test_baseline_save_without_a_name_takes_the_newest_run(tmp_path: Path) -> None:
+    for suite_id in ("20260101-000000-aaaa", "20260102-000000-bbbb"):
+        started(make_suite(suite_id), tmp_path)
+    result = call("baseline", "save", "--results", tmp_path)
+    assert result.exit_code == 0
+    assert (tmp_path / "baselines/machine-under-test/20260102-000000-bbbb.json").exists()
+    listed = call("baseline", "list", "--results", tmp_path)
+    assert "machine-under-test  20260102-000000-bbbb" in listed.stdout
+
+
+def test_a_fake_suite_cannot_become_a_baseline(tmp_path: Path) -> None:
+    folder = started(BASE.model_copy(update={"fake": True}), tmp_path)
+    result = call("baseline", "save", folder, "--results", tmp_path)
+    assert result.exit_code == 2
+    assert "faked" in result.stderr
+
+
+def test_no_baselines_is_no_error(tmp_path: Path) -> None:
+    result = call("baseline", "list", "--results", tmp_path)
+    assert result.exit_code == 0
+    assert "baseline save" in result.stderr
+
+
+# doctor
+
+
+def test_doctor_prints_a_screen_or_json() -> None:
+    assert call("doctor").stdout.startswith("scalemark doctor:")
+    assert json.loads(call("doctor", "--json").stdout)["checks"]
