@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from scalemark import __version__
 from scalemark.cli import app
+from scalemark.record.baseline import save_baseline
 from scalemark.record.store import ResultsFolder, save_suite
 from scalemark.schema import Diff, Suite
 
@@ -81,6 +82,47 @@ def test_no_run_yet_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> Non
     result = call("report", "--results", tmp_path)
     assert result.exit_code == 2
     assert "pytest bench/" in result.stderr
+
+
+# fit and report
+
+
+def test_fit_prints_each_law_with_its_intervals(tmp_path: Path) -> None:
+    result = call("fit", saved(BASE, tmp_path))
+    assert result.exit_code == 0
+    assert "Step time law" in result.stdout
+    assert "90 % interval" in result.stdout
+
+
+def test_report_names_the_files_that_it_wrote(tmp_path: Path) -> None:
+    suite = saved(BASE, tmp_path)
+    page, text = tmp_path / "page.html", tmp_path / "text.md"
+    result = call("report", suite, "--html", page, "--markdown", text, "--results", tmp_path)
+    assert result.exit_code == 0
+    assert page.read_text().lower().startswith("<!doctype html>")
+    assert text.exists()
+    assert str(page) in result.stdout
+    assert str(text) in result.stdout
+
+
+def test_report_compares_with_the_newest_baseline_of_this_machine(tmp_path: Path) -> None:
+    save_baseline(BASE, tmp_path)
+    result = call("report", saved(make_suite("slow", slowdown=2), tmp_path), "--results", tmp_path)
+    assert result.exit_code == 0
+    assert "regressed" in result.stdout
+
+
+def test_a_suite_is_not_compared_with_itself(tmp_path: Path) -> None:
+    save_baseline(BASE, tmp_path)
+    result = call("report", saved(BASE, tmp_path), "--results", tmp_path)
+    assert "itself the newest baseline" in " ".join(result.stdout.split())
+
+
+def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = call("report", saved(BASE, tmp_path), "--html", tmp_path / "file" / "page.html", "--results", tmp_path)
+    assert result.exit_code == 2
+    assert len(result.stderr.splitlines()) == 1
 
 
 # diff

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scalemark.errors import ScalemarkError
+from scalemark.errors import ScalemarkError, StoreError
 
 if TYPE_CHECKING:
     from scalemark.schema import Analysis, Diff, Suite
@@ -79,9 +79,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 def fit(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
     """Fit the laws to a suite and print them with their intervals."""
     from scalemark.analysis import analyse
+    from scalemark.report.tables import law_tables
+    from scalemark.report.terminal import table_lines
 
     analysis = analyse(_find_suite(suite, results))
-    typer.echo("\n".join(_law_lines(analysis)))
+    for table in law_tables(analysis):
+        typer.echo("\n".join([*table_lines(table, _terminal_columns()), ""]))
 
 
 @app.command()
@@ -109,17 +112,17 @@ def diff(
 def report(
     suite: SuiteArgument = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write text and charts.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="NAME.md", help="Write text, and charts beside it.")
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
     """Draw the report of a suite, against this machine's newest baseline where there is one."""
-    from shutil import get_terminal_size
-
     from scalemark.report.terminal import terminal_summary
 
     analysis = _analyse_against_baseline(_find_suite(suite, results), results)
     paths = _write_reports(analysis, html, markdown)
-    typer.echo("\n".join(terminal_summary(analysis, paths, get_terminal_size().columns)))
+    typer.echo("\n".join(terminal_summary(analysis, paths, _terminal_columns())))
 
 
 @baseline_app.command("save")
@@ -149,10 +152,6 @@ def _find_suite(path: Path | None, results: Path) -> "Suite":
     return load_suite(path or latest_suite(results))
 
 
-def _law_lines(analysis: "Analysis") -> list[str]:
-    raise NotImplementedError
-
-
 def _analyse_against_baseline(suite: "Suite", results: Path) -> "Analysis":
     from scalemark.analysis import analyse
     from scalemark.record.baseline import find_baseline
@@ -165,17 +164,27 @@ def _analyse_against_baseline(suite: "Suite", results: Path) -> "Analysis":
     return analyse(suite, baseline=baseline)
 
 
-def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | None) -> list[Path]:
-    paths = []
-    if html:
-        from scalemark.report.html import write_html
+def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | None) -> dict[str, Path]:
+    """The files asked for, by name; raises StoreError where one cannot be written."""
+    paths = {}
+    try:
+        if html:
+            from scalemark.report.html import write_html
 
-        paths.append(write_html(analysis, html))
-    if markdown:
-        from scalemark.report.markdown import write_markdown
+            paths["html"] = write_html(analysis, html)
+        if markdown:
+            from scalemark.report.markdown import write_markdown
 
-        paths.append(write_markdown(analysis, markdown.parent, name=markdown.stem))
+            paths["report"] = write_markdown(analysis, markdown.parent, name=markdown.stem)
+    except OSError as error:
+        raise StoreError(f"cannot write the report ({error}): choose another file") from error
     return paths
+
+
+def _terminal_columns() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size((100, 24)).columns
 
 
 def _diff_exit_code(diff: "Diff") -> int:

@@ -10,7 +10,6 @@ measurement. The file format is `Suite`; its version and history:
     1  first version
 """
 
-from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Literal
 
@@ -118,7 +117,7 @@ class Workload(Frozen):
         """Name of the model measured, without how it runs."""
         return self.model.name if self.model else self.task.name  # type: ignore[union-attr]
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
         shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
@@ -259,7 +258,7 @@ class TrainingConfig(Frozen):
     device: Literal["cpu", "cuda"] = "cpu"
     corpus: str | None = None
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Twelve hexadecimal digits that change with any field but the place of a task's file."""
         content = self.model_dump_json(exclude={"task": {"path"}})
@@ -393,8 +392,9 @@ class Holdout(Frozen):
 class Law(Frozen):
     """A fitted function with its parameters, domain and diagnostics.
 
-    domain: fitted range by variable. draws: one row of parameter values per bootstrap replicate, in the order of
-    `parameters`. residuals: predicted/measured − 1 per row.
+    domain: fitted range by variable. coefficients: what the law is evaluated with, in its form's own terms; draws: one row
+    of such coefficients per bootstrap replicate. `parameters` say the same to people. residuals: predicted/measured − 1.
+    residual_sd: standard deviation of the log residuals, corrected for the parameters spent.
     """
 
     kind: LawKind
@@ -405,6 +405,8 @@ class Law(Frozen):
     domain: dict[str, Range]
     n: int
     residuals: tuple[float, ...]
+    residual_sd: float = 0.0
+    coefficients: tuple[float, ...] = ()
     draws: Annotated[tuple[tuple[float, ...], ...], Field(repr=False)] = ()
     status: Literal["ok", "not_identified"] = "ok"
     notes: tuple[str, ...] = ()

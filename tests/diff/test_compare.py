@@ -123,12 +123,16 @@ def test_one_byte_more_at_the_peak_regresses_here_and_on_the_same_torch_build() 
     assert the(compare(BASE, elsewhere), "peak_allocated_bytes").verdict == "regressed"
 
 
-def test_peaks_of_two_torch_builds_or_two_methods_are_not_compared() -> None:
-    other_build = on_machine(more_memory(BASE), "elsewhere", torch="2.14.0")
+@pytest.mark.parametrize("fact", ["torch", "cuda", "blas", "torch_cpu_capability", "threads"])
+def test_peaks_of_two_torch_builds_are_not_compared(fact: str) -> None:
+    other_build = on_machine(more_memory(BASE), "elsewhere", **{fact: "another"})
     found = the(compare(BASE, other_build), "peak_allocated_bytes")
     assert found.verdict == "incomparable"
     assert found.reason is not None
-    assert "torch" in found.reason
+    assert fact in found.reason
+
+
+def test_peaks_that_were_observed_in_two_ways_are_not_compared() -> None:
     assert the(compare(BASE, more_memory(BASE, method="seen")), "peak_allocated_bytes").verdict == "incomparable"
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from scalemark.record.machine import fingerprint, machine_id, nvidia_facts
+from scalemark.schema import Machine
 
 CPUINFO = """processor\t: {processor}
 vendor_id\t: GenuineIntel
@@ -126,6 +127,12 @@ def test_threads_and_torch_facts_change_the_id(tmp_path: Path) -> None:
         fingerprint({**TORCH_FACTS, "blas": "openblas"}, threads=2, root=root).id,
     }
     assert len(ids) == 3
+
+
+def test_the_id_follows_from_what_is_stored() -> None:
+    machine = fingerprint({**TORCH_FACTS, "onednn": True}, threads=2)
+    stored = Machine.model_validate_json(machine.model_dump_json())
+    assert machine_id(stored.identity) == stored.id
 
 
 def test_id_names_the_processor_and_is_a_folder_name(tmp_path: Path) -> None:

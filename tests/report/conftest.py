@@ -6,18 +6,26 @@ import pytest
 from scalemark.model.accounting import account
 from scalemark.model.ladder import DIAGONAL, diagonal_shape
 from scalemark.schema import (
+    Accounting,
     Analysis,
+    Cell,
     Comparison,
     CurvePoint,
     Diff,
     Estimate,
+    Flops,
     Holdout,
     Law,
+    LossPoint,
     MeasurementWarning,
     ModelConfig,
     Parameter,
     PriceTag,
     Range,
+    TaskRef,
+    TrainingConfig,
+    TrainingRun,
+    Workload,
 )
 
 LARGEST_FITTED = account(DIAGONAL[-1], 2, 256).params_non_embedding
@@ -121,13 +129,17 @@ def make_diff() -> Diff:
     )
     same = [Comparison(subject=f"cell-{i}", metric="params_total", base=5, new=5, verdict="same") for i in range(3)]
     missing = Comparison(subject="d9w576/eval", metric="time_s", verdict="missing", reason="not measured in this run")
-    return Diff(base_id="20251231-base", new_id="20260101-new", verdict="regressed", comparisons=(regressed, *same, missing))
+    return Diff(
+        base_id="20251231-base", new_id="20260101-new", verdict="regressed", comparisons=(regressed, *same, missing)
+    )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def analysis() -> Analysis:
     """Everything there is: laws, curves, prices, a diff with a regression, a warning."""
-    warning = MeasurementWarning(subject="machine", message="another process used 40 % of a core: close it and run again")
+    warning = MeasurementWarning(
+        subject="machine", message="another process used 40 % of a core: close it and run again"
+    )
     return Analysis(
         suite=factories.make_suite().model_copy(update={"warnings": (warning,)}),
         laws=(make_time_law(),),
@@ -138,9 +150,30 @@ def analysis() -> Analysis:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bare_analysis() -> Analysis:
     """A suite in which nothing was measured."""
     suite = factories.make_suite().model_copy(update={"cells": (), "training_runs": (), "complete": False})
     reasons = {"step_time": "no step was measured", "memory": "no step was measured", "loss": "nothing was trained"}
     return Analysis(suite=suite, missing_laws=reasons, no_diff_reason="there is no baseline for this machine")
+
+
+@pytest.fixture(scope="session")
+def task_analysis() -> Analysis:
+    """A user's own model, which has neither a shape nor a batch that scalemark knows."""
+    task = TaskRef(path="bench/bench_simple_nn.py", function="make_task", arguments=(("width", 64),))
+    counted = Accounting(
+        params_total=10_000,
+        items=32,
+        flops=Flops(matmul=1e6),
+        parameter_bytes=40_000,
+        gradient_bytes=40_000,
+        optimizer_state_bytes=80_000,
+        source="counted",
+    )
+    step_s = factories.estimate(0.001)
+    cell = Cell(workload=Workload(phase="step", task=task), status="ok", accounting=counted, time_s=step_s)
+    curve = tuple(LossPoint(step=step, tokens=32 * step, train_loss=2.0 / step) for step in (1, 2, 4))
+    run = TrainingRun(config=TrainingConfig(task=task, tokens=128), status="ok", curve=curve, validation_loss=0.5)
+    suite = factories.make_suite().model_copy(update={"cells": (cell,), "training_runs": (run,)})
+    return Analysis(suite=suite)

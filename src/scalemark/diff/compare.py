@@ -25,8 +25,8 @@ from scalemark.schema import (
 )
 
 TIME, PEAK_MEMORY, LOSS = "time_s", "peak_allocated_bytes", "validation_loss"
-# The rest of a machine cannot change what is allocated, only these.
-_TORCH_BUILD = ("torch", "cuda", "blas")
+# Only these facts of a machine decide what torch allocates: its build, its kernels, and a buffer for every thread.
+_TORCH_BUILD = ("torch", "cuda", "blas", "onednn", "torch_cpu_capability", "float32_matmul_precision", "threads")
 _LIMITED_BY_MACHINE = ("oom", "predicted_oom", "timeout")
 
 

@@ -51,9 +51,10 @@ def judge_loss(base: float, new: float) -> VerdictName:
 def judge_ratio(ratio: Estimate, margin: float = TIME_MARGIN) -> VerdictName:
     """Of new over base: decided only where the whole interval lies beyond the margin, or inside it.
 
-    The margin is symmetric in the logarithm: twice as slow and twice as fast are the same distance from 1. False alarms,
-    from 3000 simulated comparisons of unchanged code in three blocks: 0.03 % of cells where blocks differ by 5 %, 0.6 %
-    where they differ by 10 %. Most cells are inconclusive then (59 % and 95 %): more blocks decide them.
+    The margin is symmetric in the logarithm: twice as slow and twice as fast are the same distance from 1.
+
+    Of 3000 simulated comparisons of unchanged code, three blocks a side, 0.03 % were called regressed where blocks
+    differ by 5 %, and 0.6 % where they differ by 10 %. Most are inconclusive there (59 % and 95 %): add blocks.
     """
     slower, faster = 1 + margin, 1 / (1 + margin)
     if ratio.low > slower:

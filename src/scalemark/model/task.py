@@ -8,9 +8,9 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +39,12 @@ class Task:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        for inputs, targets in filter(None, (self.train, self.validation)):
+            if len(inputs) != len(targets):
+                raise InputError(f"a task has {len(inputs)} inputs and {len(targets)} targets: give one per input")
         samples = len(self.train[0])
-        if samples != len(self.train[1]):
-            raise InputError(f"a task has {samples} inputs and {len(self.train[1])} targets: give one target per input")
+        if self.batch_size < 1:
+            raise InputError(f"a batch of {self.batch_size} holds nothing: give a batch_size of at least 1")
         if samples < self.batch_size:
             raise InputError(f"a batch of {self.batch_size} cannot be taken from {samples} samples: lower batch_size")
 
@@ -82,20 +85,28 @@ def language_model_task(
 def load_task(reference: TaskRef, seed: int = 0) -> Task:
     """Import the factory's file and call it; raises InputError where it does not give a Task."""
     torch.manual_seed(seed)
-    task = getattr(_module_at(Path(reference.path)), reference.function)(**dict(reference.arguments))
+    path = Path(reference.path)
+    factory = getattr(_module_at(path), reference.function, None)
+    if factory is None:
+        raise InputError(f"{path.name} has no {reference.function}: define the factory at the top of the file")
+    task = factory(**dict(reference.arguments))
     if not isinstance(task, Task):
-        raise InputError(f"{reference.function} in {Path(reference.path).name} must return a scalemark.Task")
+        raise InputError(f"{reference.function} in {path.name} must return a scalemark.Task")
     return task
 
 
 def _module_at(path: Path) -> ModuleType:
     """The module in this file, imported once per process under a name of its own."""
-    name = f"scalemark_task_{path.stem}"
+    name = f"scalemark_task_{path.stem}_{sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None or not path.is_file():
             raise InputError(f"cannot import {path}: keep the factory in a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return cast(ModuleType, sys.modules[name])
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]  # half a module must not pass for a whole one the next time
+            raise
+    return sys.modules[name]

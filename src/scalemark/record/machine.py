@@ -48,7 +48,8 @@ def fingerprint(torch_facts: Mapping[str, Fact], threads: int, root: Path = Path
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "torch": _version("torch"),
         "threads": threads,
-        **torch_facts,
+        # As it is stored, so that the id can be had from the record again: JSON tells true from 1, the schema does not.
+        **{name: int(fact) if isinstance(fact, bool) else fact for name, fact in torch_facts.items()},
     }
     return Machine(id=machine_id(identity), identity=identity, context=_context(root), state=_state(root))
 
@@ -198,6 +199,7 @@ def _context(root: Path) -> Facts:
         "os": _operating_system(root),
         "python_version": platform.python_version(),
         "container": _container(root),
+        "memory_total_bytes": _meminfo_bytes(root, "MemTotal") or psutil.virtual_memory().total,
         "memory_limit_bytes": _whole_number(_text(root / "sys/fs/cgroup/memory.max")),
         **{f"version_{name}": _version(name) for name in _dependencies()},
     }

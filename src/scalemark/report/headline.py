@@ -87,9 +87,9 @@ def machine_line(analysis: Analysis) -> str:
 
 
 def ceiling_lines(ceilings: Ceilings) -> list[str]:
-    """'matrix products cpu/float32 160 GFLOP/s ± 3.1 %', one entry per ceiling."""
-    products = [f"matrix products {k} {with_interval(e, flops_rate)}" for k, e in ceilings.gemm_flops_per_s.items()]
-    triads = [f"memory {k} {with_interval(e, bytes_rate)}" for k, e in ceilings.triad_bytes_per_s.items()]
+    """'matrix products (cpu/float32) 160 GFLOP/s ± 3.1 %', one entry per ceiling."""
+    products = [f"matrix products ({k}) {with_interval(e, flops_rate)}" for k, e in ceilings.gemm_flops_per_s.items()]
+    triads = [f"memory ({k}) {with_interval(e, bytes_rate)}" for k, e in ceilings.triad_bytes_per_s.items()]
     return [*products, *triads]
 
 

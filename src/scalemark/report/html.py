@@ -1,5 +1,7 @@
 """Write a report as one HTML file that works without a network, a server or anything beside it."""
 
+import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from scalemark.report.charts import Figure
 
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=[A-Za-zµ%])|(?<=±) ")
 _TEMPLATE = "report.html.j2"
 _MARKED = ("regressed", "improved", "inconclusive", "missing", "failed", "oom", "not identified")
 _DARK_INK, _DARK_FAINT = "#d7dde4", "#343b44"
@@ -60,7 +63,16 @@ def _environment() -> "Environment":
     with chart_libraries():
         from jinja2 import Environment, PackageLoader, StrictUndefined
     loader = PackageLoader("scalemark.report", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["unbroken"] = _unbroken
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """The text with numbers held together with their units, so that no line ends in '1.70'."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
 
 
 def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
@@ -73,8 +85,12 @@ def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
     }
 
 
+@cache
 def _library() -> str:
-    """Vega, Vega-Lite and vega-embed in one script, as vl-convert carries them, for the version that altair writes."""
+    """Vega, Vega-Lite and vega-embed in one script, as vl-convert carries them, for the version that altair writes.
+
+    Bundling takes about a second and always gives the same text, so it happens once.
+    """
     import vl_convert
 
     from scalemark.report.charts import VEGA_LITE

@@ -12,7 +12,7 @@ from scalemark.schema import Analysis, Cell, CurvePoint, LawKind, Suite, Trainin
 from scalemark.units import format_amount, format_bytes, format_count, format_seconds
 
 Row = dict[str, str | float]
-GROWING, OTHER = "grown in width and depth together", "other shapes"
+GROWING, OTHER = "same proportions", "other proportions"
 
 
 def step_time_rows(suite: Suite) -> list[Row]:

@@ -14,7 +14,6 @@ from scalemark.report.numbers import (
     Formatter,
     bytes_rate,
     change,
-    distance,
     fitted_range,
     flops_rate,
     interval,
@@ -97,7 +96,7 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 def machine_table(suite: Suite) -> Table:
     """The fingerprint that decides what may be compared, then the measured ceilings."""
-    identity = [(name.replace("_", " "), _fact(name, value)) for name, value in suite.machine.identity.items()]
+    identity = [(_plain(name), _fact(name, value)) for name, value in suite.machine.identity.items()]
     products = suite.ceilings.gemm_flops_per_s.items()
     triads = suite.ceilings.triad_bytes_per_s.items()
     ceilings = [(f"GEMM ceiling, {key}", with_interval(estimate, flops_rate)) for key, estimate in products]
@@ -105,6 +104,11 @@ def machine_table(suite: Suite) -> Table:
     rows = (("machine id", suite.machine.id), *identity, *ceilings)
     note = "Ceilings were measured in this run: the best square matrix product, and the STREAM triad."
     return Table("Machine", (Column("fact"), Column("value", "prose")), rows, note if ceilings else "")
+
+
+def _plain(name: str) -> str:
+    """A field's name without the unit that its value is written with."""
+    return name.removesuffix("_s").removesuffix("_bytes").replace("_", " ")
 
 
 def _fact(name: str, value: str | int | float | None) -> str:
@@ -118,13 +122,13 @@ def cost_table(suite: Suite) -> Table:
     cells = sorted(filter(_is_cost_cell, suite.cells), key=lambda cell: (_params(cell), cell.workload.key))
     columns = (
         Column("model"),
-        Column("batch", "text", 4),
+        Column("batch", "text", 1),
         Column("parameters", "number"),
         Column("step time", "number"),
-        Column("tokens/s", "number", 1),
+        Column("tokens/s", "number", 2),
         Column("FLOP/s", "number", 5),
-        Column("MFU", "number", 2),
-        Column("peak memory", "number", 3),
+        Column("MFU", "number", 3),
+        Column("peak memory", "number", 4),
         Column("energy/step", "number", 6),
     )
     return Table("Cost of a training step", columns, tuple(map(_cost_row, cells)), _cost_note(suite) if cells else "")
@@ -330,19 +334,19 @@ def _holdout(holdout: Holdout | None) -> str:
 def price_table(analysis: Analysis) -> Table:
     """What larger models would cost here, each with its distance from what was measured."""
     columns = (
-        Column("model", "text", 3),
+        Column("model", "text", 5),
         Column("parameters", "number"),
-        Column("tokens", "number", 2),
-        Column("step time", "number", 4),
-        Column("tokens/s", "number"),
+        Column("tokens", "number", 3),
+        Column("step time", "number", 6),
+        Column("tokens/s", "number", 2),
         Column("training time", "number"),
-        Column("memory", "number"),
-        Column("fits?", "text", 1),
-        Column("distance", "prose"),
+        Column("memory", "number", 1),
+        Column("fits?", "text", 4),
+        Column("fitted range"),
     )
     note = (
-        "Predicted by the laws below, with 90 % intervals. Distance counts non-embedding parameters from the largest"
-        " model that was fitted."
+        "Predicted by the laws, with 90 % intervals. How far beyond the fitted range counts non-embedding parameters,"
+        " from the largest model that was fitted."
     )
     return Table(
         "What larger models cost here", columns, tuple(map(_price_row, analysis.prices)), note * bool(analysis.prices)
@@ -359,7 +363,7 @@ def _price_row(tag: PriceTag) -> tuple[str, ...]:
         with_interval(tag.training_s, format_seconds),
         with_interval(tag.memory_bytes, format_bytes),
         {True: "yes", False: "no", None: "unknown"}[tag.fits_memory],
-        distance(tag.extrapolation),
+        "within" if tag.extrapolation <= 1 else f"{significant(tag.extrapolation, 2)}× beyond",
     )
 
 
@@ -372,12 +376,11 @@ def diff_table(analysis: Analysis) -> Table:
         )
     columns = (
         Column("verdict"),
-        Column("subject"),
-        Column("metric", "text"),
+        Column("subject", "prose"),
+        Column("metric"),
         Column("baseline", "number", 2),
         Column("now", "number", 1),
-        Column("change", "number"),
-        Column("reason", "prose"),
+        Column("change", "prose"),
     )
     rows = tuple(_diff_row(comparison) for comparison in diff.comparisons if comparison.verdict != "same")
     fields = f" These fields differ: {', '.join(diff.differing_fields)}." if diff.differing_fields else ""
@@ -390,11 +393,10 @@ def _diff_row(comparison: Comparison) -> tuple[str, ...]:
     return (
         comparison.verdict,
         comparison.subject,
-        comparison.metric.replace("_", " "),
+        _plain(comparison.metric),
         _metric(comparison.metric, comparison.base),
         _metric(comparison.metric, comparison.new),
-        _ratio(comparison.ratio),
-        comparison.reason or "",
+        "; ".join(filter(None, [_ratio(comparison.ratio), comparison.reason])) or MISSING,
     )
 
 
@@ -404,7 +406,7 @@ def _metric(name: str, value: float | None) -> str:
 
 def _ratio(ratio: Estimate | None) -> str:
     if ratio is None:
-        return MISSING
+        return ""
     return f"{change(ratio.value - 1)} ({change(ratio.low - 1)} to {change(ratio.high - 1)})"
 
 

@@ -91,7 +91,9 @@ def _finer_steps(low: float, high: float) -> list[float]:
 
 
 def _even(low: float, high: float) -> list[float]:
-    """About seven even steps of 1, 2 or 5 times a power of ten, for less than a decade."""
+    """About seven even steps of 1, 2 or 5 times a power of ten; none beyond a decade, where they would crowd."""
+    if high > 10 * low:
+        return []
     rough = (high - low) / 7
     step = next(step for step in _one_two_five(rough / 10, rough * 10) if step >= rough)
     return [float(f"{index * step:.6g}") for index in range(max(1, floor(low / step)), ceil(high / step) + 1)]

@@ -9,6 +9,7 @@ import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -61,6 +62,7 @@ def split(documents: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     ]
 
 
+@cache
 def prepare_kjv(folder: Path) -> Corpus:
     """Write the default corpus's token files into `folder` (once) and say where they are."""
     train, validation = split(kjv_documents(kjv_path()))
@@ -103,13 +105,13 @@ def random_windows(tokens: np.ndarray, count: int, seq_len: int, seed: int) -> t
 
 def epoch_order(n_tokens: int, seq_len: int, seed: int) -> np.ndarray:
     """Starts of all disjoint windows of a text, shuffled: one epoch that shows each token once."""
-    starts = np.arange(0, n_tokens - seq_len - 1, seq_len)
+    starts = np.arange(0, n_tokens - seq_len, seq_len)
     np.random.default_rng(seed).shuffle(starts)
     return starts
 
 
 def spread_windows(tokens: np.ndarray, count: int, seq_len: int) -> tuple[Tensor, Tensor]:
     """Up to `count` disjoint windows spread evenly over a text: the same validation windows for every run."""
-    starts = np.arange(0, len(tokens) - seq_len - 1, seq_len)
+    starts = np.arange(0, len(tokens) - seq_len, seq_len)
     chosen = np.linspace(0, len(starts) - 1, min(count, len(starts))).round().astype(np.int64)
     return windows(tokens, starts[chosen], seq_len)

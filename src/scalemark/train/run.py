@@ -49,7 +49,7 @@ def train_language_model(
         open_tokens(validation_path), VALIDATION_BATCH if smoke else VALIDATION_WINDOWS, config.seq_len
     )
     loss, accuracy = evaluate(task, (held_out[0].to(config.device), held_out[1].to(config.device)))
-    return _finished(config, curve, seconds, started, loss, accuracy, held_out[1].numel())
+    return _finished(config, n_steps, curve, seconds, started, loss, accuracy, held_out[1].numel())
 
 
 def train_task(config: TrainingConfig, report: Report, smoke: bool = False) -> TrainingRun:
@@ -61,11 +61,12 @@ def train_task(config: TrainingConfig, report: Report, smoke: bool = False) -> T
     curve, seconds = _loop(task, task.batch, n_steps, report, config.model_copy(update={"batch": task.batch_size}))
     loss, accuracy = evaluate(task, task.validation) if task.validation else (None, None)
     items = task.validation[1].numel() if task.validation else None
-    return _finished(config, curve, seconds, started, loss, accuracy, items)
+    return _finished(config, n_steps, curve, seconds, started, loss, accuracy, items)
 
 
 def _finished(
     config: TrainingConfig,
+    n_steps: int,
     curve: list[LossPoint],
     seconds: float,
     started: float,
@@ -73,7 +74,8 @@ def _finished(
     accuracy: float | None,
     items: int | None,
 ) -> TrainingRun:
-    diverged = not curve or (loss is not None and not math.isfinite(loss))
+    cut_short = not curve or curve[-1].step < n_steps
+    diverged = cut_short or (loss is not None and not math.isfinite(loss))
     is_language_model = config.model is not None
     return TrainingRun(
         config=config,
@@ -162,13 +164,16 @@ def _set_learning_rate(task: Task, learning_rate: float) -> None:
 
 
 @torch.inference_mode()
-def evaluate(task: Task, held_out: Batch, batch_size: int = VALIDATION_BATCH) -> tuple[float, float]:
-    """(mean loss, share of targets predicted right) over all of `held_out`."""
+def evaluate(task: Task, held_out: Batch, batch_size: int = VALIDATION_BATCH) -> tuple[float, float | None]:
+    """(mean loss, share of targets predicted right) over all of `held_out`; no share where targets are not classes."""
     task.model.eval()
     total_loss, right = 0.0, 0
-    for inputs, targets in zip(held_out[0].split(batch_size), held_out[1].split(batch_size), strict=True):
+    has_classes = True
+    for inputs, targets in zip(*(torch.split(part, batch_size) for part in held_out), strict=True):
         outputs = task.model(inputs)
         total_loss += task.loss(outputs, targets).item() * targets.numel()
-        right += int((outputs.argmax(-1) == targets).sum())
+        predicted = outputs.argmax(-1)
+        has_classes = has_classes and predicted.shape == targets.shape and not targets.is_floating_point()
+        right += int((predicted == targets).sum()) if has_classes else 0
     task.model.train()
-    return total_loss / held_out[1].numel(), right / held_out[1].numel()
+    return total_loss / held_out[1].numel(), right / held_out[1].numel() if has_classes else None

@@ -1,0 +1,153 @@
+"""From a suite to everything a report says: laws, curves, price tags, verdicts. No torch.
+
+The joint between fit, diff and report: the one place that picks which cells a law is fitted to and how far it is drawn.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from scalemark.errors import FitError
+from scalemark.fit.cost_law import fit_memory_law, fit_time_law, predict
+from scalemark.fit.loss_law import fit_loss_law, frontier
+from scalemark.fit.prediction import extrapolation
+from scalemark.model.accounting import account
+from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
+from scalemark.schema import Analysis, Cell, CurvePoint, Diff, Law, LawKind, ModelConfig, PriceTag, Suite
+
+# Hoffmann et al. 2022: about 20 training tokens per parameter (table 3, rounded).
+TOKENS_PER_PARAMETER = 20
+PRICED_DEPTHS = (12, 16, 24, 32)
+FARTHEST_PRICE = 100.0
+CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 28)
+FARTHEST_COST_CURVE = 30.0
+FARTHEST_LOSS_CURVE = 10.0
+LOSS_CURVE_POINTS = 25
+
+
+def analyse(suite: Suite, baseline: Suite | None = None, no_diff_reason: str | None = None) -> Analysis:
+    """Everything that follows from a suite, whole or not. What cannot be fitted is named with its reason."""
+    cells = law_cells(suite)
+    fits: dict[LawKind, Callable[[], Law]] = {
+        "step_time": lambda: fit_time_law(cells, suite.settings.seed),
+        "memory": lambda: fit_memory_law(cells, suite.settings.seed),
+        "loss": lambda: fit_loss_law(suite.training_runs, suite.settings.seed),
+    }
+    laws, missing = _fit_all(fits)
+    return Analysis(
+        suite=suite,
+        laws=tuple(laws.values()),
+        missing_laws=missing,
+        curves=_curves(laws),
+        prices=_price_tags(laws, suite),
+        diff=_diff(suite, baseline),
+        no_diff_reason=None if baseline else no_diff_reason,
+    )
+
+
+def law_cells(suite: Suite) -> list[Cell]:
+    """The cells that cost laws are fitted to: whole float32 AdamW steps of transformers on the suite's device."""
+    return [
+        cell
+        for cell in suite.cells
+        if cell.status == "ok"
+        and cell.workload.model
+        and cell.workload.phase == "step"
+        and cell.workload.dtype == "float32"
+        and cell.workload.optimizer == "adamw"
+        and cell.workload.device == suite.settings.device
+    ]
+
+
+def _fit_all(fits: dict[LawKind, Callable[[], Law]]) -> tuple[dict[LawKind, Law], dict[LawKind, str]]:
+    laws: dict[LawKind, Law] = {}
+    missing: dict[LawKind, str] = {}
+    for kind, fit in fits.items():
+        try:
+            laws[kind] = fit()
+        except FitError as error:
+            missing[kind] = str(error)
+    return laws, missing
+
+
+def _diff(suite: Suite, baseline: Suite | None) -> Diff | None:
+    from scalemark.diff import compare
+
+    return compare(baseline, suite) if baseline else None
+
+
+def _curves(laws: dict[LawKind, Law]) -> dict[LawKind, tuple[CurvePoint, ...]]:
+    curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
+    for kind, law in laws.items():
+        curves[kind] = _loss_curve(law) if kind == "loss" else _cost_curve(law)
+    return curves
+
+
+def _cost_curve(law: Law) -> tuple[CurvePoint, ...]:
+    """Along the diagonal at the ladder's batch, from the smallest rung fitted to well beyond the largest."""
+    points = []
+    for depth in CURVE_DEPTHS:
+        accounting = account(diagonal_shape(depth), BATCH, SEQ_LEN)
+        distance = extrapolation(law, "params_non_embedding", accounting.params_non_embedding)
+        if distance <= FARTHEST_COST_CURVE:
+            x = float(accounting.params_non_embedding)
+            points.append(CurvePoint(x=x, y=predict(law, accounting), extrapolation=distance))
+    return tuple(points)
+
+
+def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
+    """The lowest loss at each compute, from the smallest run to ten times the largest."""
+    span = law.domain["compute_flops"]
+    points = []
+    for compute in np.geomspace(span.low, span.high * FARTHEST_LOSS_CURVE, LOSS_CURVE_POINTS):
+        _, _, loss = frontier(law, float(compute))
+        distance = extrapolation(law, "compute_flops", float(compute))
+        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=distance))
+    return tuple(points)
+
+
+def _price_tags(laws: dict[LawKind, Law], suite: Suite) -> tuple[PriceTag, ...]:
+    """The largest rung measured, and models well beyond it, each trained on 20 tokens per parameter."""
+    time_law = laws.get("step_time")
+    if time_law is None:
+        return ()
+    tags = [_price(shape, laws, suite) for shape in _priced_shapes(law_cells(suite))]
+    return tuple(tag for tag in tags if tag.extrapolation <= FARTHEST_PRICE)
+
+
+def _priced_shapes(cells: Sequence[Cell]) -> list[ModelConfig]:
+    measured = {cell.workload.model for cell in cells}
+    on_diagonal = [rung for rung in DIAGONAL if rung in measured]
+    larger = [diagonal_shape(depth) for depth in PRICED_DEPTHS]
+    return [*on_diagonal[-1:], *(shape for shape in larger if shape not in on_diagonal)]
+
+
+def _price(model: ModelConfig, laws: dict[LawKind, Law], suite: Suite) -> PriceTag:
+    accounting = account(model, BATCH, SEQ_LEN)
+    training_tokens = float(TOKENS_PER_PARAMETER * accounting.params_total)
+    step_s = predict(laws["step_time"], accounting)
+    memory_bytes = predict(laws["memory"], accounting) if "memory" in laws else None
+    limit_bytes = memory_limit_bytes(suite)
+    return PriceTag(
+        model=model,
+        params_total=accounting.params_total,
+        params_non_embedding=accounting.params_non_embedding,
+        training_tokens=training_tokens,
+        step_s=step_s,
+        tokens_per_s=step_s.inverted(accounting.items),
+        training_s=step_s.scaled(training_tokens / accounting.items),
+        memory_bytes=memory_bytes,
+        fits_memory=memory_bytes.high < limit_bytes if memory_bytes and limit_bytes else None,
+        extrapolation=extrapolation(laws["step_time"], "params_non_embedding", accounting.params_non_embedding),
+    )
+
+
+def memory_limit_bytes(suite: Suite) -> float | None:
+    """Memory of the suite's device; of the machine, no more than its container may use."""
+    machine = suite.machine
+    if suite.settings.device == "cuda":
+        limits = [machine.identity.get("gpu_memory_bytes")]
+    else:
+        limits = [machine.context.get("memory_total_bytes") or machine.identity.get("memory_bytes")]
+        limits.append(machine.context.get("memory_limit_bytes"))
+    return min((float(limit) for limit in limits if limit), default=None)

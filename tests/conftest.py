@@ -1,0 +1,3 @@
+"""Lets tests run pytest within pytest, to see the plugin as its users do."""
+
+pytest_plugins = ["pytester"]

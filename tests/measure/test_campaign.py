@@ -1,0 +1,95 @@
+"""Real workers on tasks that take milliseconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalemark.errors import DeviceError
+from scalemark.measure import campaign as campaign_module
+from scalemark.measure.campaign import Campaign, Site, scout
+from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell
+from scalemark.schema import (
+    BlockMeasured,
+    CellCounted,
+    CellEnded,
+    EnergyMeasured,
+    JournalEntry,
+    KernelMeasured,
+    MemoryMeasured,
+    TaskRef,
+    Workload,
+)
+
+TASKS = Path(__file__).parent / "tasks_for_campaign.py"
+
+
+def workload(function: str, **arguments: int) -> Workload:
+    return Workload(
+        phase="step", task=TaskRef(path=str(TASKS), function=function, arguments=tuple(arguments.items()))
+    )
+
+
+@pytest.fixture
+def site(tmp_path) -> Site:
+    tokens = tmp_path / "tokens.bin"
+    np.arange(4000).astype(np.uint8).tofile(tokens)
+    return Site(tokens, tmp_path / "workers.log", threads=1, seed=0, device="cpu")
+
+
+def carried_out(site: Site, *workloads: Workload) -> list[JournalEntry]:
+    entries: list[JournalEntry] = []
+    plan = Plan(tuple(PlannedCell(one, None, 0.001) for one in workloads), (), budget_s=20, energy=False)
+    Campaign(plan, site, entries.append, lambda _: None, energy_reason="no counter here").run()
+    return entries
+
+
+def of(kind, entries):
+    return [entry for entry in entries if isinstance(entry, kind)]
+
+
+def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(site):
+    cells = [workload("well_behaved", width=8), workload("well_behaved", width=16)]
+    entries = carried_out(site, *cells)
+    blocks = {(entry.key, entry.block.index) for entry in of(BlockMeasured, entries)}
+    assert blocks == {(cell.key, index) for cell in cells for index in range(N_BLOCKS)}
+    assert {kernel.name for kernel in of(KernelMeasured, entries)} == {"gemm", "triad"}
+    assert {kernel.block_index for kernel in of(KernelMeasured, entries)} == set(range(N_BLOCKS))
+    assert {entry.key for entry in of(MemoryMeasured, entries)} == {cell.key for cell in cells}
+    assert {entry.energy.reason for entry in of(EnergyMeasured, entries)} == {"no counter here"}
+    counted = {entry.key: entry.accounting.params_total for entry in of(CellCounted, entries)}
+    assert counted == {cells[0].key: 8 * 3 + 3, cells[1].key: 16 * 3 + 3}
+    assert all(sample > 0 for entry in of(BlockMeasured, entries) for sample in entry.block.rounds_s)
+
+
+def test_a_cell_that_fails_ends_with_its_reason_and_the_rest_go_on(site, monkeypatch):
+    monkeypatch.setattr(campaign_module, "SILENCE_AT_LEAST_S", 8.0)
+    monkeypatch.setattr(campaign_module, "SILENCE_FACTOR", 0.0)
+    good = workload("well_behaved")
+    bad = {name: workload(name) for name in ("killed", "raises", "out_of_memory", "hangs")}
+    entries = carried_out(site, good, *bad.values())
+    ends = {entry.key: entry for entry in of(CellEnded, entries)}
+    assert ends[bad["killed"].key].status == "oom"
+    assert ends[bad["raises"].key].status == "failed"
+    assert "the third layer is upside down" in ends[bad["raises"].key].reason
+    assert ends[bad["out_of_memory"].key].status == "oom"
+    assert ends[bad["hangs"].key].status == "timeout"
+    assert len(ends) == len(of(CellEnded, entries)), "a cell that ended must not be tried again"
+    assert [entry.key for entry in of(BlockMeasured, entries)] == [good.key] * N_BLOCKS
+
+
+def test_the_scout_says_what_is_there(site):
+    seen = scout(site)
+    assert seen.device == "cpu"
+    assert seen.available_bytes > 0
+    assert seen.s_per_flop > 0
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(site):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    on_gpu = Site(site.token_path, site.log_path, site.threads, site.seed, device="cuda")
+    with pytest.raises(DeviceError, match="--scale-device cpu"):
+        scout(on_gpu)

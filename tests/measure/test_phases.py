@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+
+from scalemark.measure.phases import build_task, make_round
+from scalemark.model.task import Task
+from scalemark.schema import ModelConfig, Phase, Workload
+
+TEXT = np.frombuffer(b"In the beginning God created the heaven and the earth. " * 40, dtype=np.uint8)
+TINY = ModelConfig(n_layer=1, d_model=32, n_head=2)
+
+
+def workload(phase: Phase, **changes) -> Workload:
+    return Workload(**{"phase": phase, "model": TINY, "batch": 2, "seq_len": 16, "optimizer": "adamw", **changes})
+
+
+def built(phase: Phase, **changes) -> tuple[Task, "object"]:
+    one_workload = workload(phase, **changes)
+    task = build_task(one_workload, TEXT, seed=0)
+    return task, make_round(task, one_workload)
+
+
+def parameters(task: Task) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in task.model.parameters()]
+
+
+def has_gradients(task: Task) -> bool:
+    return any(parameter.grad is not None for parameter in task.model.parameters())
+
+
+def run(one) -> None:
+    one.prepare()
+    one.timed()
+
+
+@pytest.mark.parametrize("phase", ["forward", "eval"])
+def test_a_pass_without_learning_leaves_parameters_and_gradients_alone(phase):
+    task, one = built(phase)
+    before = parameters(task)
+    run(one)
+    assert not has_gradients(task)
+    assert all(torch.equal(old, new) for old, new in zip(before, parameters(task), strict=True))
+
+
+def test_backward_makes_gradients_on_the_clock_and_forward_is_off_it():
+    task, one = built("backward")
+    one.prepare()
+    assert not has_gradients(task)
+    one.timed()
+    assert has_gradients(task)
+
+
+def test_backward_does_not_add_up_gradients_over_rounds():
+    task, one = built("backward")
+    task.train[0].copy_(task.train[0][:1].expand_as(task.train[0]))  # every batch alike
+    task.train[1].copy_(task.train[1][:1].expand_as(task.train[1]))
+    run(one)
+    first = task.model.get_parameter("head.weight").grad.clone()
+    run(one)
+    assert torch.equal(first, task.model.get_parameter("head.weight").grad)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_optimizer_alone_changes_parameters_without_a_forward_pass(optimizer):
+    task, one = built("optimizer", optimizer=optimizer)
+    before = parameters(task)
+    calls: list[int] = []
+    task.model.register_forward_hook(lambda *_: calls.append(1))
+    run(one)
+    assert not calls
+    assert any(not torch.equal(old, new) for old, new in zip(before, parameters(task), strict=True))
+
+
+def test_steps_learn():
+    task, one = built("step")
+    inputs, targets = task.batch(0)
+    before = task.loss(task.model(inputs), targets).item()
+    for _ in range(20):
+        run(one)
+    assert task.loss(task.model(inputs), targets).item() < before
+
+
+def test_a_step_is_forward_backward_and_update():
+    """The whole step's effect equals that of the three phases by hand, to the last bit."""
+    task, one = built("step")
+    by_hand = build_task(workload("step"), TEXT, seed=0)
+    run(one)
+    inputs, targets = by_hand.batch(0)
+    by_hand.loss(by_hand.model(inputs), targets).backward()
+    by_hand.optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(parameters(task), parameters(by_hand), strict=True))
+
+
+def test_bfloat16_multiplies_in_bfloat16_and_keeps_float32_parameters():
+    task, one = built("forward", dtype="bfloat16")
+    seen: list[torch.dtype] = []
+    task.model.get_submodule("blocks.0.feed_forward.up").register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    run(one)
+    assert seen == [torch.bfloat16]
+    assert {parameter.dtype for parameter in task.model.parameters()} == {torch.float32}
+
+
+def test_batches_are_real_text_and_targets_the_next_bytes():
+    task, _ = built("forward")
+    inputs, targets = task.batch(0)
+    assert bytes(inputs[0].tolist()) in TEXT.tobytes()
+    assert torch.equal(inputs[:, 1:], targets[:, :-1])
+
+
+def test_the_same_seed_gives_the_same_batches_and_model():
+    (first, _), (second, _) = built("step"), built("step")
+    assert torch.equal(first.train[0], second.train[0])
+    assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second), strict=True))

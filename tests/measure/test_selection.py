@@ -1,0 +1,72 @@
+import pytest
+
+from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
+from scalemark.measure.selection import KERNELS_S, WORKER_START_S, PlannedCell, allot, plan_campaign
+from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
+from scalemark.schema import Workload
+
+LADDER = [Workload(phase="step", model=rung, batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw") for rung in DIAGONAL]
+
+
+def scouted(available_bytes: int = 2**36, s_per_flop: float = 1e-11, energy_reason: str | None = "none here") -> Scouted:
+    return Scouted(
+        device="cpu",
+        available_bytes=available_bytes,
+        per_layer_s=0.003,
+        s_per_flop=s_per_flop,
+        energy_reason=energy_reason,
+        facts={},
+    )
+
+
+def rounds(*seconds: float) -> list[PlannedCell]:
+    return [PlannedCell(workload, None, second) for workload, second in zip(LADDER, seconds, strict=False)]
+
+
+def test_every_cell_is_either_chosen_or_ruled_out_with_a_reason():
+    for budget_s in (30, 60, 120, 600):
+        plan = plan_campaign(LADDER, scouted(), budget_s)
+        named = {cell.workload for cell in plan.cells} | {cell.workload for cell in plan.ruled_out}
+        assert named == set(LADDER)
+        assert all(cell.status and cell.reason for cell in plan.ruled_out)
+
+
+def test_a_larger_budget_only_adds_cells_and_keeps_the_promise():
+    plans = [plan_campaign(LADDER, scouted(), budget_s) for budget_s in (30, 45, 60, 90, 200)]
+    chosen = [{cell.workload for cell in plan.cells} for plan in plans]
+    assert all(small <= large for small, large in zip(chosen, chosen[1:], strict=False))
+    assert chosen[0] < chosen[-1]
+    assert all(plan.expected_s <= plan.budget_s * 1.001 for plan in plans)
+
+
+def test_the_largest_rungs_are_the_first_to_go():
+    plan = plan_campaign(LADDER, scouted(), 45)
+    smallest_out = min(cell.accounting.params_total for cell in plan.ruled_out)
+    assert all(cell.accounting.params_total < smallest_out for cell in plan.cells)
+
+
+def test_what_cannot_fit_the_memory_is_never_run():
+    plan = plan_campaign(LADDER, scouted(available_bytes=200 * 2**20), 10_000)
+    statuses = {cell.workload.rung: cell.status for cell in plan.ruled_out}
+    assert statuses["d9w576"] == "predicted_oom"
+    assert "d1w64" not in statuses
+
+
+def test_room_is_kept_for_the_energy_pass_where_there_is_a_counter():
+    without, with_counter = (
+        plan_campaign(LADDER, scouted(energy_reason=reason), 60) for reason in ("no counter", None)
+    )
+    assert len(with_counter.cells) < len(without.cells)
+    assert with_counter.expected_s <= 60 * 1.001
+
+
+def test_what_a_short_cell_cannot_use_goes_to_a_long_one():
+    cells = rounds(0.001, 1.0)
+    overhead_s = WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in cells)
+    short_s, long_s = allot(cells, lambda cell: cell.round_s, overhead_s + 20)
+    assert short_s == pytest.approx(ROUNDS_AT_MOST * 0.001)
+    assert long_s == pytest.approx(20 - short_s)
+
+
+def test_a_block_without_time_still_gives_the_fewest_rounds():
+    assert allot(rounds(0.5, 2.0), lambda cell: cell.round_s, 0.0) == (ROUNDS_AT_LEAST * 0.5, ROUNDS_AT_LEAST * 2.0)

@@ -1,0 +1,104 @@
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from scalemark.errors import ScalemarkError
+from scalemark.report.charts import FIGURE_NAMES
+from scalemark.report.html import html_page, write_html
+from scalemark.schema import Analysis, MeasurementWarning
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags that are open, links to elsewhere, and the text of every script."""
+
+    VOID = frozenset({"meta", "link", "br", "img"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.references += [value or "" for name, value in attrs if name in ("src", "href", "srcset")]
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+
+
+def renamed(analysis: Analysis, machine_id: str) -> Analysis:
+    suite = analysis.suite
+    warning = MeasurementWarning(subject=machine_id, message=machine_id)
+    machine = suite.machine.model_copy(update={"id": machine_id, "identity": {"cpu": machine_id}})
+    return analysis.model_copy(
+        update={"suite": suite.model_copy(update={"machine": machine, "warnings": (warning,), "commit": machine_id})}
+    )
+
+
+@pytest.fixture(scope="module")
+def page_text(analysis: Analysis) -> str:
+    return html_page(analysis)
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(page_text: str) -> None:
+    page = Page(page_text)
+    assert page.open == []
+    assert page.references == []
+
+
+def test_the_page_forbids_itself_the_network(page_text: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page_text)
+    assert policy is not None
+    assert "default-src 'none'" in policy.group(1)
+    assert "http" not in policy.group(1)
+
+
+def test_the_page_is_small_enough_to_send(analysis: Analysis, tmp_path: Path) -> None:
+    path = write_html(analysis, tmp_path / "new" / "report.html")
+    assert path.stat().st_size <= 2_000_000
+
+
+def test_the_page_carries_every_chart(page_text: str) -> None:
+    page = Page(page_text)
+    specifications = json.loads(page.scripts[0])["specifications"]
+    assert set(specifications) == set(FIGURE_NAMES)
+
+
+def test_a_name_that_looks_like_a_script_is_shown_and_not_run(analysis: Analysis, page_text: str) -> None:
+    text = html_page(renamed(analysis, HOSTILE))
+    page = Page(text)
+    assert page.open == []
+    assert len(page.scripts) == len(Page(page_text).scripts)
+    assert HOSTILE not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_a_page_without_charts_carries_no_library(bare_analysis: Analysis) -> None:
+    text = html_page(bare_analysis)
+    assert "<script" not in text
+    assert "Nothing was measured" in text
+
+
+def test_the_same_analysis_writes_the_same_page(analysis: Analysis, page_text: str) -> None:
+    assert html_page(analysis) == page_text
+
+
+def test_a_missing_template_library_names_the_command(analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(ScalemarkError, match="pip install altair vl-convert-python jinja2"):
+        html_page(analysis)
