@@ -14,7 +14,7 @@ import scalemark
 SOURCE_ROOT = Path(scalemark.__file__).parent
 BASE = frozenset({"errors", "units", "schema", "stats"})
 WITHOUT_TORCH = BASE | {"process", "record", "fit", "plan", "diff", "report"}
-JOINTS = frozenset({"__init__", "cli", "plugin", "analysis", "benchmarks", "doctor"})
+JOINTS = frozenset({"__init__", "cli", "plugin", "session", "smoke", "analysis", "benchmarks", "doctor"})
 
 # What each part may import besides itself. A joint may import anything; a part that is in neither has no place yet.
 ALLOWED: dict[str, frozenset[str]] = {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BAD_INPUT_EXIT_CODE = 2
 LINE_EVERY_S = 15.0
+LOG_WIDTH = 110
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -156,7 +157,7 @@ class ScalePlugin:
         from scalemark.report.terminal import terminal_summary
 
         terminalreporter.section("scalemark", sep="=")
-        width = min(terminalreporter._tw.fullwidth, 120)
+        width = min(terminalreporter._tw.fullwidth, 140) if terminalreporter.isatty else LOG_WIDTH
         paths = {name: path.resolve() for name, path in self.paths.items()}
         for line in [*self.complaints, *terminal_summary(self.analysis, paths, width)]:
             terminalreporter.write_line(line)

@@ -32,7 +32,7 @@ from scalemark.units import format_count, format_seconds
 SMALLEST_BUDGET_S = 45.0
 REPORT_S = 15.0
 # What timing gets where there is training too.
-TIMING_SHARE = 0.55
+TIMING_SHARE = 0.5
 
 
 @dataclass(frozen=True)

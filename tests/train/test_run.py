@@ -15,7 +15,7 @@ from scalemark.model.transformer import Transformer, next_token_loss
 from scalemark.schema import TaskRef, TrainingConfig, TrainingRun
 from scalemark.train.corpus import Corpus, open_tokens, prepare_kjv, spread_windows
 from scalemark.train.grid import grid_shape
-from scalemark.train.run import CURVE_POINTS, evaluate, train_language_model, train_task
+from scalemark.train.run import CURVE_POINTS, VALIDATION_WINDOWS, evaluate, train_language_model, train_task
 
 SHORT = TrainingConfig(
     model=grid_shape(16), tokens=4096, batch=8, seq_len=64, learning_rate=0.016, optimizer="adamw", corpus="kjv"
@@ -147,7 +147,7 @@ def test_the_curve_reaches_the_last_step_and_counts_its_tokens(longer_run: Train
 
 
 def test_validation_covers_the_windows_that_every_run_shares(short_run: TrainingRun, longer_run: TrainingRun) -> None:
-    assert short_run.validation_items == longer_run.validation_items == 1024 * 64
+    assert short_run.validation_items == longer_run.validation_items == VALIDATION_WINDOWS * SHORT.seq_len
 
 
 def test_the_clock_of_the_loop_is_inside_that_of_the_run(longer_run: TrainingRun) -> None:

@@ -1,6 +1,7 @@
 """Fit L = E + A/N^α + B/D^β to arrays (Hoffmann et al. 2022, eq. 2 and approach 3), with bootstrap replicates.
 
-    log L ≈ logsumexp(e, a − α·x, b − β·y),  x = log N − mean,  y = log D − mean     minimise Σ Huber(residual; δ = 1e-3)
+    log L ≈ logsumexp(e, a − α·x, b − β·y),  x = log N − mean,  y = log D − mean
+    minimise Σ Huber(log predicted − log measured; δ = 1e-3)
 
 Centring makes a and b the logs of what N and D add to the loss in the middle of the data: numbers that the data pin
 down, where log A and log B are an extrapolation to N = D = 1. Many problems are solved at once, one per row of a
@@ -149,7 +150,7 @@ def _resampled_counts(data: _Data, replicates: int, rng: np.random.Generator) ->
     for column in (data.x, data.y):
         seen = np.stack([(counts[:, column == value] > 0).any(axis=1) for value in np.unique(column)])
         enough &= seen.sum(axis=0) >= FEWEST_SIZES
-    return counts[enough][:replicates].astype(float)
+    return np.asarray(counts[enough][:replicates], dtype=float)
 
 
 def _natural(theta: Array, data: _Data) -> Array:
@@ -159,7 +160,7 @@ def _natural(theta: Array, data: _Data) -> Array:
     return np.stack([np.exp(e), np.exp(a + alpha * log_n), np.exp(b + beta * log_d), alpha, beta], axis=-1)
 
 
-# --- the solver: one problem per row of theta, shape (problems, 5) ------------------------------------------------------
+# --- the solver: one problem per row of theta, shape (problems, 5) ----------------------------------------------------
 
 
 def _log_terms(theta: Array, data: _Data) -> Array:
@@ -191,7 +192,7 @@ def _jacobian(theta: Array, data: _Data) -> Array:
 def _gradient(theta: Array, data: _Data, weights: Array) -> Array:
     """Derivatives of the objective, shape (problems, 5)."""
     slope = weights * np.clip(_residuals(theta, data), -HUBER_DELTA, HUBER_DELTA)
-    return np.einsum("kr,krp->kp", slope, _jacobian(theta, data))
+    return np.asarray(np.einsum("kr,krp->kp", slope, _jacobian(theta, data)))
 
 
 def _descend(theta: Array, data: _Data, weights: Array, iterations: int) -> tuple[Array, Array]:

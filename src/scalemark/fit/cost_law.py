@@ -63,27 +63,33 @@ TIME_TERMS = (
     ),
     Term(
         "activation_s_per_byte",
-        "s/B",
+        "s/byte",
         "activations written once and read back",
         lambda a: a.activation_bytes or 0,
         "activation_bytes_per_s",
-        "B/s",
+        "bytes/s",
     ),
     Term(
         "optimizer_s_per_byte",
-        "s/B",
+        "s/byte",
         "parameters, gradients and optimizer states updated",
         _state_bytes,
         "optimizer_bytes_per_s",
-        "B/s",
+        "bytes/s",
     ),
 )
 MEMORY_TERMS = (
-    Term("fixed_bytes", "B", "what no shape changes", lambda _: 1.0),
-    Term("state_factor", "B/B", "parameters, gradients and optimizer states, per byte counted", _state_bytes),
-    Term("activation_factor", "B/B", "activations, per byte counted", lambda a: a.activation_bytes or 0),
-    Term("logits_factor", "B/B", "logits and their gradients, per byte counted", lambda a: a.logits_bytes or 0),
+    Term("fixed_bytes", "bytes", "what no shape changes", lambda _: 1.0),
+    Term("state_factor", "1", "parameters, gradients and optimizer states, per byte counted", _state_bytes),
+    Term("activation_factor", "1", "activations, per byte counted", lambda a: a.activation_bytes or 0),
+    Term("logits_factor", "1", "logits and their gradients, per byte counted", lambda a: a.logits_bytes or 0),
 )
+
+FORMS: dict[LawKind, str] = {
+    "step_time": "step time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate"
+    " + activation bytes / bandwidth + optimizer bytes / bandwidth",
+    "memory": "memory = fixed + parameters, gradients and optimizer states + activations + logits, each times a factor",
+}
 
 
 def fit_time_law(cells: Sequence[Cell], seed: int = 0) -> Law:
@@ -99,7 +105,7 @@ def fit_memory_law(cells: Sequence[Cell], seed: int = 0) -> Law:
     usable = [cell for cell in cells if cell.accounting and cell.memory and cell.memory.allocated_bytes]
     peaks = np.array([cell.memory.allocated_bytes for cell in usable if cell.memory], dtype=float)
     resampled = np.repeat(peaks[:, None], REPLICATES, axis=1)
-    return _fit("memory", "B", "peak of allocated tensors", MEMORY_TERMS, usable, peaks, resampled, seed)
+    return _fit("memory", "bytes", "peak of allocated tensors", MEMORY_TERMS, usable, peaks, resampled, seed)
 
 
 def predict(law: Law, accounting: Accounting) -> Estimate:
@@ -143,7 +149,7 @@ def _fit(
     counted = [cell.accounting for cell in cells if cell.accounting]
     return Law(
         kind=kind,
-        form=" + ".join(term.name for term in terms),
+        form=FORMS[kind],
         unit=unit,
         subject=subject,
         parameters=tuple(_parameter(term, coefficients[i], draws[:, i]) for i, term in enumerate(terms)),

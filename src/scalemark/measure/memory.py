@@ -5,6 +5,7 @@ gradients, data), plus the highest sum of allocations and frees during it, as to
 peak is the kernel's (VmHWM), reset just before where Linux lets us.
 """
 
+import gc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,9 +42,14 @@ def measure_memory(task: Task, one: Round, device: Device) -> Memory:
 
 def _profiled_rise_bytes(one: Round) -> int | None:
     """Highest sum of allocations less frees during a round, preparation included; None where none was logged."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        one.prepare()
-        one.timed()
+    gc.collect()
+    gc.disable()  # garbage of earlier rounds, freed in this one, would be taken off its peak
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            one.prepare()
+            one.timed()
+    finally:
+        gc.enable()
     results = profiler.profiler.kineto_results if profiler.profiler else None
     events = [event for event in results.events() if event.name() == "[memory]"] if results else []
     if not events:

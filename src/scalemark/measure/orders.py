@@ -41,8 +41,8 @@ class MeasureJob(Frozen):
 class Scouted(Frozen):
     """First look at the machine: enough to say beforehand what fits and how long it takes.
 
-    A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs. energy_reason: why energy
-    cannot be measured; None where it can.
+    A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs + s_per_activation_byte ·
+    activation bytes. energy_reason: why energy cannot be measured; None where it can.
     """
 
     kind: Literal["scouted"] = "scouted"
@@ -50,5 +50,6 @@ class Scouted(Frozen):
     available_bytes: int
     per_layer_s: float
     s_per_flop: float
+    s_per_activation_byte: float = 0.0
     energy_reason: str | None
     facts: dict[str, str | int | float | None]

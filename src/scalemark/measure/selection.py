@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
 from scalemark.model.accounting import account
@@ -19,6 +20,8 @@ TASK_ROUND_S = 0.02
 STEP_SHARES: dict[Phase, float] = {"forward": 0.35, "backward": 0.9, "optimizer": 0.15, "step": 1.0, "eval": 0.3}
 # Live at once beyond what is counted: temporary tensors, the allocator's slack, the interpreter.
 MEMORY_MARGIN = 1.3
+# Of the time, what whole float32 steps may take before the other phases get theirs.
+LAW_SHARE = 0.65
 
 
 @dataclass(frozen=True)
@@ -91,29 +94,53 @@ def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float],
 
 
 def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: float) -> Plan:
-    """Choose the cells that fit the memory and the time: cheapest first, until the next would not fit."""
-    chosen: list[PlannedCell] = []
-    ruled_out: list[CellPlanned] = []
+    """Choose the cells that fit the memory and the time, in each class cheapest first.
+
+    Whole float32 steps come first, up to their share of the time: the cost laws need them. The rest takes what is left.
+    """
     energy = scouted.energy_reason is None
+    cells = sorted((_expect(workload, scouted) for workload in workloads), key=lambda cell: cell.least_s)
+    fitting = [cell for cell in cells if _memory_bytes(cell.accounting) <= scouted.available_bytes]
     left_s = budget_s - WORKER_START_S - N_BLOCKS * (WORKER_START_S + KERNELS_S)
-    for cell in sorted((_expect(workload, scouted) for workload in workloads), key=lambda cell: cell.least_s):
-        need_bytes = _memory_bytes(cell.accounting)
-        least_s = cell.least_s + (ENERGY_WINDOW_S + cell.start_s if energy else 0.0)
-        if need_bytes > scouted.available_bytes:
-            reason = f"needs about {need_bytes / 2**30:.1f} GiB, {scouted.available_bytes / 2**30:.1f} GiB are free"
-            ruled_out.append(_ruled_out(cell, "predicted_oom", reason))
-        elif least_s > left_s:
-            reason = f"takes about {least_s:.0f} s, more than the budget has left: raise --scale-budget"
-            ruled_out.append(_ruled_out(cell, "skipped", reason))
-        else:
-            chosen.append(cell)
-            left_s -= least_s
+    for_laws = [cell for cell in fitting if _carries_law(cell.workload)]
+    others = [cell for cell in fitting if not _carries_law(cell.workload)]
+    chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
+    chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
+    ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy)
+
+
+def _carries_law(workload: Workload) -> bool:
+    return workload.phase == "step" and workload.dtype == "float32" and workload.optimizer == "adamw"
+
+
+def _least_s(cell: PlannedCell, energy: bool) -> float:
+    return cell.least_s + (ENERGY_WINDOW_S + cell.start_s if energy else 0.0)
+
+
+def _cheapest(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list[PlannedCell]:
+    """The longest run of cells, from the cheapest up, that the time holds."""
+    ends = accumulate(_least_s(cell, energy) for cell in cells)
+    return [cell for cell, end_s in zip(cells, ends, strict=True) if end_s <= left_s]
+
+
+def _ruled_out(cell: PlannedCell, scouted: Scouted) -> CellPlanned:
+    need_bytes = _memory_bytes(cell.accounting)
+    status: CellStatus = "skipped"
+    reason = f"takes at least {cell.least_s:.0f} s, more than the budget has left: raise --scale-budget"
+    if need_bytes > scouted.available_bytes:
+        status = "predicted_oom"
+        reason = f"needs about {need_bytes / 2**30:.1f} GiB, {scouted.available_bytes / 2**30:.1f} GiB are free"
+    return CellPlanned(workload=cell.workload, accounting=cell.accounting, status=status, reason=reason)
 
 
 def expected_step_s(accounting: Accounting, scouted: Scouted) -> float:
     """Seconds of a float32 training step, from what the scout saw."""
-    return scouted.per_layer_s * accounting.n_layer + scouted.s_per_flop * accounting.flops.model_flops("step")
+    return (
+        scouted.per_layer_s * accounting.n_layer
+        + scouted.s_per_flop * accounting.flops.model_flops("step")
+        + scouted.s_per_activation_byte * (accounting.activation_bytes or 0)
+    )
 
 
 def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
@@ -122,10 +149,6 @@ def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
     assert workload.batch and workload.seq_len
     accounting = account(workload.model, workload.batch, workload.seq_len, workload.dtype, workload.optimizer)
     return PlannedCell(workload, accounting, expected_step_s(accounting, scouted) * STEP_SHARES[workload.phase])
-
-
-def _ruled_out(cell: PlannedCell, status: CellStatus, reason: str) -> CellPlanned:
-    return CellPlanned(workload=cell.workload, accounting=cell.accounting, status=status, reason=reason)
 
 
 def _memory_bytes(accounting: Accounting | None) -> float:

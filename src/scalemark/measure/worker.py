@@ -47,7 +47,13 @@ Emit = Callable[[BaseModel], None]
 
 WARMUP_BUDGET_S = 0.15
 WARMUP_AT_LEAST, WARMUP_AT_MOST = 1, 20
-SCOUTED_DEPTHS = {"cpu": (1, 4), "cuda": (1, 16)}
+SCOUT_BUDGET_S = 0.8
+# Nearly all overhead, nearly all matrix products, and the shape that is trained most: many tokens, little width.
+_TRAINED = (ModelConfig(n_layer=2, d_model=32, n_head=2), 8, 128)
+SCOUTED_SHAPES = {
+    "cpu": ((diagonal_shape(1), BATCH, SEQ_LEN), (diagonal_shape(4), BATCH, SEQ_LEN), _TRAINED),
+    "cuda": ((diagonal_shape(1), BATCH, SEQ_LEN), (diagonal_shape(16), BATCH, SEQ_LEN), _TRAINED),
+}
 _OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
 
 
@@ -128,28 +134,37 @@ def _energy_of_cell(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit:
 
 
 def _scout(job: MeasureJob, device: Device) -> Scouted:
-    """Two rungs and the energy counter, in a few seconds."""
+    """Three shapes and the energy counter, in a few seconds."""
     tokens = np.fromfile(job.token_path, dtype=np.uint8)
-    rungs = [diagonal_shape(depth) for depth in SCOUTED_DEPTHS[device]]
-    seconds = [_scout_step_s(rung, device, tokens, job.seed) for rung in rungs]
-    terms = [[rung.n_layer, account(rung, BATCH, SEQ_LEN).flops.model_flops("step")] for rung in rungs]
-    # In GFLOP, so that both columns are of a size that the solver's tolerance suits.
-    (per_layer_s, s_per_gflop), _ = nnls(np.array(terms) / [1, 1e9], np.array(seconds))
+    workloads = [
+        Workload(phase="step", model=model, batch=batch, seq_len=seq_len, device=device, optimizer="adamw")
+        for model, batch, seq_len in SCOUTED_SHAPES[device]
+    ]
+    seconds = [_scout_step_s(workload, tokens, job.seed) for workload in workloads]
+    # Billions of FLOPs and bytes, so that all columns are of a size that the solver's tolerance suits.
+    (per_layer_s, s_per_gflop, s_per_gb), _ = nnls(np.array([*map(_scout_terms, workloads)]), np.array(seconds))
     counter = probe(find_counter(device), lambda: _scout_load(device))
     return Scouted(
         device=device,
         available_bytes=available_bytes(device),
         per_layer_s=per_layer_s,
         s_per_flop=s_per_gflop / 1e9,
+        s_per_activation_byte=s_per_gb / 1e9,
         energy_reason=counter.reason,
         facts=torch_facts(device),
     )
 
 
-def _scout_step_s(rung: ModelConfig, device: Device, tokens: np.ndarray, seed: int) -> float:
-    workload = Workload(phase="step", model=rung, batch=BATCH, seq_len=SEQ_LEN, device=device, optimizer="adamw")
+def _scout_terms(workload: Workload) -> list[float]:
+    assert workload.model and workload.batch and workload.seq_len
+    counted = account(workload.model, workload.batch, workload.seq_len)
+    return [counted.n_layer, counted.flops.model_flops("step") / 1e9, (counted.activation_bytes or 0) / 1e9]
+
+
+def _scout_step_s(workload: Workload, tokens: np.ndarray, seed: int) -> float:
     one = make_round(build_task(workload, tokens, seed), workload)
-    return statistics.median(time_rounds_s(one, device, 0.8, 4, 20)[1:])
+    rounds = time_rounds_s(one, workload.device, SCOUT_BUDGET_S, at_least=4, at_most=40)
+    return statistics.median(rounds[len(rounds) // 3 :])  # the first ones warm up
 
 
 def _scout_load(device: Device) -> None:

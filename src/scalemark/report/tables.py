@@ -245,12 +245,16 @@ def training_table(suite: Suite) -> Table:
         Column("time", "number", 3),
         Column("status", "prose"),
     )
-    runs = sorted(suite.training_runs, key=lambda run: (_run_params(run), run.config.tokens, run.config.key))
+    begun = [run for run in suite.training_runs if run.status != "skipped"]
+    runs = sorted(begun, key=lambda run: (_run_params(run), run.config.tokens, run.config.key))
     note = (
         "Loss is cross-entropy on held-out text in nats per token; accuracy is the share of held-out tokens predicted"
         " right; time is the training loop alone. Each run is one seed, so a loss has no interval of its own."
     )
-    return Table("Training runs", columns, tuple(map(_training_row, runs)), note if runs else "")
+    left_out = len(suite.training_runs) - len(begun)
+    if left_out:
+        note += f" {left_out} larger runs did not fit the budget: raise --scale-budget to train them."
+    return Table("Training runs", columns, tuple(map(_training_row, runs)), note if suite.training_runs else "")
 
 
 def _run_params(run: TrainingRun) -> int:

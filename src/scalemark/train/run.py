@@ -20,7 +20,7 @@ from scalemark.train.corpus import epoch_order, open_tokens, spread_windows, win
 from scalemark.train.schedule import warmup_stable_decay
 
 CURVE_POINTS = 40
-VALIDATION_WINDOWS = 1024
+VALIDATION_WINDOWS = 512
 VALIDATION_BATCH = 64
 GRADIENT_NORM_LIMIT = 1.0
 

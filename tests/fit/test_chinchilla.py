@@ -1,0 +1,98 @@
+"""The batched solver against derivatives by differences, known parameters, published data and the other solver."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalemark.errors import FitError
+from scalemark.fit import chinchilla, loss_law
+from scalemark.fit.chinchilla import fit_chinchilla, predict_chinchilla
+
+REFERENCE_ROOT = Path(os.environ.get("SCALEMARK_REFERENCE_DATA", Path(__file__).parents[3] / "shared" / "data"))
+KNOWN_MINIMUM = 1.018274026e-3
+PARAMS, TOKENS = (grid.ravel() for grid in np.meshgrid(np.geomspace(1e6, 1e9, 4), np.geomspace(1e8, 1e11, 4)))
+
+
+def noisy_loss(noise: float, seed: int = 0) -> np.ndarray:
+    truth = predict_chinchilla(np.array([1.69, 406.4, 410.7, 0.34, 0.28]), PARAMS, TOKENS)
+    return truth * np.exp(noise * np.random.default_rng(seed).standard_normal(len(truth)))
+
+
+@pytest.fixture(scope="module")
+def published() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """N, D and loss of Hoffmann et al. 2022, figure 4, without the five highest losses."""
+    path = REFERENCE_ROOT / "chinchilla_svg.csv"
+    if not path.exists():
+        pytest.skip(f"no {path.name}: name its folder with SCALEMARK_REFERENCE_DATA")
+    with path.open(newline="") as lines:
+        rows = [[float(row[name]) for name in ("params", "tokens", "loss")] for row in csv.DictReader(lines)]
+    params, tokens, loss = np.array(sorted(rows, key=lambda row: row[2])[:-5]).T
+    return params, tokens, loss
+
+
+@pytest.mark.parametrize("exponents", [(0.34, 0.28), (0.465, 0.155)])
+def test_exact_losses_give_back_their_parameters(exponents: tuple[float, float]) -> None:
+    truth = np.array([1.69, 406.4, 410.7, *exponents])
+    fit = fit_chinchilla(PARAMS, TOKENS, predict_chinchilla(truth, PARAMS, TOKENS), replicates=2)
+    np.testing.assert_allclose(fit.values, truth, rtol=1e-6)
+
+
+def test_the_published_data_reach_the_known_minimum(published: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    fit = fit_chinchilla(*published, replicates=1)
+    assert fit.objective <= KNOWN_MINIMUM * (1 + 1e-6)
+    np.testing.assert_allclose(fit.values, [1.81722, 477.83, 2143.4, 0.34731, 0.36717], rtol=1e-4)
+
+
+def test_two_independent_solvers_agree() -> None:
+    loss = noisy_loss(0.005)
+    ours = fit_chinchilla(PARAMS, TOKENS, loss, replicates=1)
+    other = loss_law.fit_chinchilla(PARAMS, TOKENS, loss)
+    assert ours.objective == pytest.approx(other.objective, rel=1e-6)
+    np.testing.assert_allclose(ours.values[3:], other.coefficients[3:], rtol=1e-3)
+
+
+def test_the_gradient_is_the_slope_of_the_objective() -> None:
+    data = chinchilla._prepare(PARAMS, TOKENS, noisy_loss(0.005))
+    theta = np.array([[0.4, 0.1, 0.2, 0.4, 0.3]])
+    weights = np.arange(1.0, 17.0)[None]
+    step = 1e-6 * np.eye(5)
+
+    def objective(at: np.ndarray) -> np.ndarray:
+        return chinchilla._objective(chinchilla._residuals(at, data), weights)
+
+    slopes = (objective(theta + step) - objective(theta - step)) / 2e-6
+    np.testing.assert_allclose(chinchilla._gradient(theta, data, weights)[0], slopes, rtol=1e-5, atol=1e-9)
+
+
+def test_the_fit_ends_where_the_objective_is_flat() -> None:
+    data = chinchilla._prepare(PARAMS, TOKENS, noisy_loss(0.005))
+    ones = np.ones((1, len(PARAMS)))
+    best = chinchilla._fit_from_many_starts(data)[None]
+    steep = np.abs(chinchilla._gradient(chinchilla._starts(data), data, ones)).max()
+    assert np.abs(chinchilla._gradient(best, data, ones)).max() < 1e-6 * steep
+
+
+def test_replicates_repeat_with_the_seed() -> None:
+    loss = noisy_loss(0.01)
+    first, again, other = (fit_chinchilla(PARAMS, TOKENS, loss, seed, replicates=10).draws for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_more_noise_widens_the_draws() -> None:
+    quiet, loud = (fit_chinchilla(PARAMS, TOKENS, noisy_loss(noise), replicates=60).draws for noise in (0.001, 0.01))
+    assert loud[:, 3].std() > 3 * quiet[:, 3].std()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"), [(slice(0, 4), "train more sizes"), (slice(0, None, 4), "the same model size")]
+)
+def test_what_cannot_be_fitted_is_refused_with_advice(rows: slice, message: str) -> None:
+    params, tokens, loss = (
+        np.tile(column[rows], 2 if rows.start == 0 and rows.step else 1) for column in (PARAMS, TOKENS, noisy_loss(0.0))
+    )
+    with pytest.raises(FitError, match=message):
+        fit_chinchilla(params, tokens, loss)

@@ -1,0 +1,99 @@
+"""The joint: which cells make a law, how far it is drawn, what is priced, and suites with little in them."""
+
+import factories
+import pytest
+
+from scalemark.analysis import FARTHEST_COST_CURVE, FARTHEST_LOSS_CURVE, analyse, law_cells
+from scalemark.schema import Analysis, PriceTag, Suite
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return factories.make_suite()
+
+
+@pytest.fixture(scope="module")
+def analysis(suite: Suite) -> Analysis:
+    return analyse(suite)
+
+
+def tag_of(analysis: Analysis, name: str) -> PriceTag:
+    return next(tag for tag in analysis.prices if tag.model.name == name)
+
+
+def test_all_three_laws_come_of_a_whole_suite(analysis: Analysis) -> None:
+    assert {law.kind for law in analysis.laws} == {"step_time", "memory", "loss"}
+    assert analysis.missing_laws == {}
+
+
+def test_only_whole_float32_adamw_steps_on_the_device_make_a_cost_law(suite: Suite) -> None:
+    step = suite.cells[0]
+    others = [
+        step.model_copy(update={"workload": step.workload.model_copy(update=change)})
+        for change in ({"dtype": "bfloat16"}, {"optimizer": "sgd"}, {"device": "cuda"}, {"phase": "forward"})
+    ]
+    failed = step.model_copy(update={"status": "failed"})
+    assert law_cells(suite.model_copy(update={"cells": (step, *others, failed)})) == [step]
+
+
+@pytest.mark.parametrize("kind", ["step_time", "memory"])
+def test_a_cost_curve_starts_where_the_law_does_and_says_how_far_it_goes(analysis: Analysis, kind: str) -> None:
+    points, span = analysis.curves[kind], analysis.law(kind).domain["params_non_embedding"]
+    assert points[0].x == span.low
+    assert all(point.extrapolation == max(1.0, point.x / span.high) for point in points)
+    assert 20 < points[-1].extrapolation <= FARTHEST_COST_CURVE
+
+
+def test_the_loss_curve_falls_and_ends_at_ten_times_the_compute(analysis: Analysis) -> None:
+    points = analysis.curves["loss"]
+    assert all(left.y.value > right.y.value for left, right in zip(points, points[1:], strict=False))
+    assert points[-1].extrapolation == pytest.approx(FARTHEST_LOSS_CURVE)
+
+
+@pytest.mark.parametrize("name", ["d9w576", "d12w768", "d16w1024"])
+def test_a_price_is_near_the_truth_and_twenty_tokens_per_parameter(analysis: Analysis, name: str) -> None:
+    tag = tag_of(analysis, name)
+    truth_s = factories.true_step_s(tag.model)
+    assert tag.step_s.value == pytest.approx(truth_s, rel=0.03)
+    assert tag.tokens_per_s.value == pytest.approx(512 / truth_s, rel=0.03)
+    assert tag.training_tokens == 20 * tag.params_total
+    assert tag.training_s.value == pytest.approx(tag.training_tokens / 512 * truth_s, rel=0.03)
+
+
+def test_a_model_that_needs_more_than_the_machine_has_does_not_fit(analysis: Analysis) -> None:
+    """Sixteen GiB: depth 12 needs 1.6 GB of state, depth 32 needs 26 GB."""
+    assert tag_of(analysis, "d12w768").fits_memory is True
+    assert tag_of(analysis, "d32w2048").fits_memory is False
+
+
+def test_models_past_a_hundred_times_the_fitted_range_are_not_priced(suite: Suite) -> None:
+    small = tuple(cell for cell in suite.cells if cell.accounting.params_non_embedding < 4e6)
+    tags = analyse(suite.model_copy(update={"cells": small, "training_runs": ()})).prices
+    assert tags
+    assert max(tag.extrapolation for tag in tags) <= 100
+
+
+@pytest.mark.parametrize(
+    ("left_out", "missing"),
+    [
+        (("cells",), {"step_time", "memory"}),
+        (("training_runs",), {"loss"}),
+        (("cells", "training_runs"), {"step_time", "memory", "loss"}),
+    ],
+)
+def test_an_interrupted_run_is_analysed_as_far_as_it_goes(
+    suite: Suite, left_out: tuple[str, ...], missing: set[str]
+) -> None:
+    short = analyse(suite.model_copy(update={**dict.fromkeys(left_out, ()), "complete": False}))
+    assert set(short.missing_laws) == missing
+    assert all(short.missing_laws.values())
+    assert set(short.curves) == {"step_time", "memory", "loss"} - missing
+    assert bool(short.prices) == ("cells" not in left_out)
+
+
+def test_a_baseline_is_compared_and_its_absence_has_a_reason(suite: Suite) -> None:
+    bare = suite.model_copy(update={"cells": suite.cells[:3], "training_runs": ()})
+    slower = bare.model_copy(update={"cells": factories.make_suite(slowdown=1.5).cells[:3]})
+    assert analyse(slower, bare).diff.verdict == "regressed"
+    assert analyse(bare, None, "none was kept").diff is None
+    assert analyse(bare, None, "none was kept").no_diff_reason == "none was kept"
