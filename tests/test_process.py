@@ -4,6 +4,7 @@ import textwrap
 import time
 
 import psutil
+import pytest
 
 from scalemark.process import Began, Refused, Worker, WorkerDiedError, WorkerSilentError, work_through
 from scalemark.schema import Frozen
@@ -34,31 +35,27 @@ def read(worker: Worker, silence_s: float = 30.0) -> list:
 
 def test_reports_arrive_in_order_and_prints_go_to_the_log(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    worker = child(tmp_path, "print('hello'); emit(Began(key=job.key)); os.system('echo noise'); emit(Refused(reason='b'))")
+    worker = child(
+        tmp_path, "print('hello'); emit(Began(key=job.key)); os.system('echo noise'); emit(Refused(reason='b'))"
+    )
     assert read(worker) == [Began(key="a"), Refused(reason="b")]
     assert "hello" in (tmp_path / "log").read_text()
 
 
 def test_a_child_that_dies_is_an_error_with_its_exit_status(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    try:
+    with pytest.raises(WorkerDiedError) as caught:
         read(child(tmp_path, "emit(Began(key='a')); os._exit(7)"))
-    except WorkerDiedError as error:
-        assert error.returncode == 7
-    else:
-        raise AssertionError("nothing was said of the death")
+    assert caught.value.returncode == 7
 
 
 def test_a_silent_child_is_an_error_and_is_ended(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     worker = child(tmp_path, "emit(Began(key='a')); time.sleep(600)")
     pid = worker._process.pid
-    try:
+    with pytest.raises(WorkerSilentError):
         read(worker, silence_s=3.0)
-    except WorkerSilentError:
-        assert not psutil.pid_exists(pid)
-    else:
-        raise AssertionError("the silence went unnoticed")
+    assert not psutil.pid_exists(pid)
 
 
 def test_each_death_costs_one_order_and_a_new_worker_does_the_rest(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 
 from scalemark.errors import FitError
 from scalemark.fit.cost_law import fit_memory_law, fit_time_law, predict
-from scalemark.fit.loss_law import fit_loss_law, frontier
+from scalemark.fit.loss_law import fit_loss_law, frontier, loss_extrapolation
 from scalemark.fit.prediction import extrapolation
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
@@ -19,13 +19,15 @@ from scalemark.schema import Analysis, Cell, CurvePoint, Diff, Law, LawKind, Mod
 TOKENS_PER_PARAMETER = 20
 PRICED_DEPTHS = (12, 16, 24, 32)
 FARTHEST_PRICE = 100.0
-CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 28)
+CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 27, 32, 40, 48, 64)
 FARTHEST_COST_CURVE = 30.0
 FARTHEST_LOSS_CURVE = 10.0
 LOSS_CURVE_POINTS = 25
 
 
-def analyse(suite: Suite, baseline: Suite | None = None, no_diff_reason: str | None = None) -> Analysis:
+def analyse(
+    suite: Suite, baseline: Suite | None = None, no_diff_reason: str = "no baseline was given to compare with"
+) -> Analysis:
     """Everything that follows from a suite, whole or not. What cannot be fitted is named with its reason."""
     cells = law_cells(suite)
     fits: dict[LawKind, Callable[[], Law]] = {
@@ -100,9 +102,8 @@ def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
     span = law.domain["compute_flops"]
     points = []
     for compute in np.geomspace(span.low, span.high * FARTHEST_LOSS_CURVE, LOSS_CURVE_POINTS):
-        _, _, loss = frontier(law, float(compute))
-        distance = extrapolation(law, "compute_flops", float(compute))
-        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=distance))
+        params, tokens, loss = frontier(law, float(compute))
+        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=loss_extrapolation(law, params, tokens)))
     return tuple(points)
 
 

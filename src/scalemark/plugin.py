@@ -124,7 +124,7 @@ class ScalePlugin:
     def _measure(self, request: "Request") -> None:
         from scalemark.session import describe, finish, measure, start
 
-        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
         terminal.section("scalemark", sep="-")
         terminal.write_line("looking at the machine …")
         self.session = start(request)
@@ -255,7 +255,8 @@ def measured(
     A cell that was left out skips its test, one that failed fails it. With --benchmark-disable the thing is run once,
     unmeasured, and None is returned.
     """
-    plugin: ScalePlugin = request.config.pluginmanager.get_plugin("scalemark-session")
+    plugin = request.config.pluginmanager.get_plugin("scalemark-session")
+    assert isinstance(plugin, ScalePlugin)
 
     def replay(thing: "Workload | TrainingConfig") -> "Cell | TrainingRun | None":
         if not benchmark.enabled:

@@ -11,9 +11,10 @@ measurement. The file format is `Suite`; its version and history:
 """
 
 from hashlib import sha256
-from typing import Annotated, Literal
+from pathlib import PurePath
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 SCHEMA_VERSION = 1
 INTERVAL_LEVEL = 0.9
@@ -67,6 +68,12 @@ class ModelConfig(Frozen):
     activation: Literal["swiglu", "relu2"] = "relu2"
     tied_head: bool = False
 
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.d_model % self.n_head or self.d_head % 2:
+            raise ValueError(f"{self.n_head} heads must divide d_model = {self.d_model} into even widths")
+        return self
+
     @property
     def name(self) -> str:
         """'d4w256'; what departs from the defaults follows."""
@@ -96,8 +103,14 @@ class TaskRef(Frozen):
 
     @property
     def name(self) -> str:
+        """'simple_nn(width=10)'."""
         arguments = ",".join(f"{key}={value}" for key, value in self.arguments)
         return f"{self.function}({arguments})" if arguments else self.function
+
+    @property
+    def key(self) -> str:
+        """'bench_simple_nn:simple_nn(width=10)': the file's name, but not its folder, is part of the identity."""
+        return f"{PurePath(self.path).stem}:{self.name}"
 
 
 class Workload(Frozen):
@@ -121,7 +134,8 @@ class Workload(Frozen):
     def key(self) -> str:
         """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
         shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
-        parts = [self.rung, self.phase, shape, self.dtype, self.optimizer, self.device]
+        what = self.model.name if self.model else self.task.key  # type: ignore[union-attr]
+        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device]
         return "/".join(part for part in parts if part)
 
     def __str__(self) -> str:
@@ -260,8 +274,8 @@ class TrainingConfig(Frozen):
 
     @property
     def key(self) -> str:
-        """Twelve hexadecimal digits that change with any field but the place of a task's file."""
-        content = self.model_dump_json(exclude={"task": {"path"}})
+        """Twelve hexadecimal digits that change with any field but the folder of a task's file."""
+        content = self.model_dump_json(exclude={"task": {"path"}}) + (self.task.key if self.task else "")
         return sha256(content.encode()).hexdigest()[:12]
 
     @property
@@ -392,9 +406,9 @@ class Holdout(Frozen):
 class Law(Frozen):
     """A fitted function with its parameters, domain and diagnostics.
 
-    domain: fitted range by variable. coefficients: what the law is evaluated with, in its form's own terms; draws: one row
-    of such coefficients per bootstrap replicate. `parameters` say the same to people. residuals: predicted/measured − 1.
-    residual_sd: standard deviation of the log residuals, corrected for the parameters spent.
+    domain: fitted range by variable. coefficients: what the law is evaluated with, in its form's own terms; draws: one
+    row of such coefficients per bootstrap replicate. `parameters` say the same to people. residuals:
+    predicted/measured − 1. residual_sd: standard deviation of the log residuals, corrected for the parameters spent.
     """
 
     kind: LawKind

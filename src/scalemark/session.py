@@ -6,6 +6,7 @@
 Joins the stages and holds what they share: the run's folder, its journal and its clock.
 """
 
+import math
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +25,14 @@ from scalemark.record.assemble import assemble
 from scalemark.record.baseline import find_baseline
 from scalemark.record.machine import fingerprint
 from scalemark.record.store import Journal, ResultsFolder, RunFolder, new_run_id, read_journal, save_suite
-from scalemark.schema import Analysis, RunFinished, RunStarted, Settings, Suite, TrainingConfig, Workload
+from scalemark.schema import Accounting, Analysis, RunFinished, RunStarted, Settings, Suite, TrainingConfig, Workload
 from scalemark.train.corpus import Corpus, prepare_kjv
 from scalemark.train.executor import GridPlan, plan_grid, run_grid
 from scalemark.units import format_count, format_seconds
 
 SMALLEST_BUDGET_S = 45.0
-REPORT_S = 15.0
-# What timing gets where there is training too.
+REPORT_S = 8.0
+# What timing gets, at least, where there is training too.
 TIMING_SHARE = 0.5
 
 
@@ -96,16 +97,21 @@ def start(request: Request) -> Session:
 
 
 def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> tuple[Plan, GridPlan]:
-    """Share the time between timing and training; what timing does not need, training gets."""
+    """Share the time between timing and training; what one does not need, the other gets."""
     workloads = [workload.model_copy(update={"device": scouted.device}) for workload in request.workloads]
     update = {"device": scouted.device, "corpus": corpus.identity}
     configs = [
         config.model_copy(update=update if config.model else {"device": scouted.device}) for config in request.trainings
     ]
-    timing_s = left_s * (TIMING_SHARE if configs else 1.0)
+
+    def step_s(accounting: Accounting) -> float:
+        return expected_step_s(accounting, scouted)
+
+    wanted_s = plan_grid(configs, step_s, math.inf).expected_s
+    timing_s = left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s)
     plan = plan_campaign(workloads, scouted, timing_s)
-    training_s = left_s - min(timing_s, plan.expected_s) if workloads else left_s
-    return plan, plan_grid(configs, lambda accounting: expected_step_s(accounting, scouted), training_s)
+    training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
+    return plan, plan_grid(configs, step_s, training_s)
 
 
 def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted) -> RunStarted:
@@ -192,7 +198,7 @@ def conclude(suite: Suite, folder: RunFolder, results_root: Path) -> tuple[Analy
     from scalemark.analysis import analyse
 
     baseline = find_baseline(results_root, suite.machine.id)
-    reason = None if baseline else f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"
+    reason = f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"
     analysis = analyse(suite, baseline, reason)
     paths = {"suite": folder.suite_path}
     try:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from scalemark.errors import FitError
-from scalemark.fit.loss_law import fit_loss_law, frontier, log_loss, log_loss_gradient, predict_loss
+from scalemark.fit.loss_law import fit_loss_law, frontier, predict_loss
 from scalemark.schema import Law, TrainingRun
 
 RUNS = factories.make_suite().training_runs
@@ -54,13 +54,6 @@ def test_the_frontier_spends_its_compute_and_no_other_split_is_better(law: Law) 
     assert 6 * params * tokens == pytest.approx(1e15)
     for factor in (0.8, 0.98, 1.02, 1.25):
         assert predict_loss(law, params * factor, tokens / factor).value > loss.value
-
-
-def test_the_gradient_is_the_slope_of_log_loss() -> None:
-    at, log_n, log_d = np.array([4.0, 6.0, 0.2, 0.45, 0.4]), np.log([1e4, 1e6]), np.log([3e5, 2e6])
-    for column, step in enumerate(1e-6 * np.eye(5)):
-        slope = (log_loss(at + step, log_n, log_d) - log_loss(at - step, log_n, log_d)) / 2e-6
-        np.testing.assert_allclose(log_loss_gradient(at, log_n, log_d)[:, column], slope, rtol=1e-6)
 
 
 def test_runs_that_did_not_finish_are_left_out(law: Law) -> None:

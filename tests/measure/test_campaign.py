@@ -25,9 +25,7 @@ TASKS = Path(__file__).parent / "tasks_for_campaign.py"
 
 
 def workload(function: str, **arguments: int) -> Workload:
-    return Workload(
-        phase="step", task=TaskRef(path=str(TASKS), function=function, arguments=tuple(arguments.items()))
-    )
+    return Workload(phase="step", task=TaskRef(path=str(TASKS), function=function, arguments=tuple(arguments.items())))
 
 
 @pytest.fixture

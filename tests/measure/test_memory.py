@@ -40,7 +40,7 @@ def test_what_is_live_before_the_round_counts():
 
 
 def test_a_training_step_holds_its_states_and_most_of_its_activations():
-    """Between parameters + gradients + optimizer states, and that plus all activations and logits several times over."""
+    """More than parameters, states and activations; less than with the activations half again and logits thrice."""
     model = ModelConfig(n_layer=2, d_model=64, n_head=2)
     workload = Workload(phase="step", model=model, batch=4, seq_len=64, optimizer="adamw")
     task = build_task(workload, np.arange(2000).astype(np.uint8), seed=0)

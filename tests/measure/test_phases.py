@@ -94,7 +94,9 @@ def test_a_step_is_forward_backward_and_update():
 def test_bfloat16_multiplies_in_bfloat16_and_keeps_float32_parameters():
     task, one = built("forward", dtype="bfloat16")
     seen: list[torch.dtype] = []
-    task.model.get_submodule("blocks.0.feed_forward.up").register_forward_hook(lambda _, __, out: seen.append(out.dtype))
+    task.model.get_submodule("blocks.0.feed_forward.up").register_forward_hook(
+        lambda _, __, out: seen.append(out.dtype)
+    )
     run(one)
     assert seen == [torch.bfloat16]
     assert {parameter.dtype for parameter in task.model.parameters()} == {torch.float32}

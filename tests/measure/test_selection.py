@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
@@ -8,7 +10,9 @@ from scalemark.schema import Workload
 LADDER = [Workload(phase="step", model=rung, batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw") for rung in DIAGONAL]
 
 
-def scouted(available_bytes: int = 2**36, s_per_flop: float = 1e-11, energy_reason: str | None = "none here") -> Scouted:
+def scouted(
+    available_bytes: int = 2**36, s_per_flop: float = 1e-11, energy_reason: str | None = "none here"
+) -> Scouted:
     return Scouted(
         device="cpu",
         available_bytes=available_bytes,
@@ -34,7 +38,7 @@ def test_every_cell_is_either_chosen_or_ruled_out_with_a_reason():
 def test_a_larger_budget_only_adds_cells_and_keeps_the_promise():
     plans = [plan_campaign(LADDER, scouted(), budget_s) for budget_s in (30, 45, 60, 90, 200)]
     chosen = [{cell.workload for cell in plan.cells} for plan in plans]
-    assert all(small <= large for small, large in zip(chosen, chosen[1:], strict=False))
+    assert all(small <= large for small, large in pairwise(chosen))
     assert chosen[0] < chosen[-1]
     assert all(plan.expected_s <= plan.budget_s * 1.001 for plan in plans)
 

@@ -16,7 +16,6 @@ from scalemark.train.corpus import (
     kjv_path,
     open_tokens,
     prepare_kjv,
-    random_windows,
     split,
     spread_windows,
     windows,
@@ -125,10 +124,3 @@ def test_validation_windows_are_disjoint_spread_over_the_text_and_always_the_sam
 def test_more_validation_windows_than_the_text_holds_are_all_it_holds() -> None:
     _, targets = spread_windows(COUNTED, count=1000, seq_len=10)
     assert targets.flatten().tolist() == list(range(1, 101))
-
-
-def test_random_windows_are_real_text_and_the_same_for_one_seed() -> None:
-    inputs, targets = random_windows(COUNTED, count=50, seq_len=10, seed=3)
-    assert (targets - inputs == 1).all()
-    assert random_windows(COUNTED, count=50, seq_len=10, seed=3)[0].equal(inputs)
-    assert not random_windows(COUNTED, count=50, seq_len=10, seed=4)[0].equal(inputs)

@@ -38,7 +38,7 @@ def test_a_configurations_hash_changes_with_every_field(field: str) -> None:
 
 @pytest.mark.parametrize("field", ModelConfig.model_fields)
 def test_a_configurations_hash_changes_with_every_field_of_its_model(field: str) -> None:
-    other = {"activation": "swiglu", "tied_head": True}.get(field, 48)
+    other = {"activation": "swiglu", "tied_head": True, "n_head": 2}.get(field, 48)
     model = ModelConfig.model_validate({**grid_shape(16).model_dump(), field: other})
     assert TrainingConfig.model_validate({**LANGUAGE_MODEL.model_dump(), "model": model}).key != LANGUAGE_MODEL.key
 

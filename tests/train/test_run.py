@@ -15,7 +15,7 @@ from scalemark.model.transformer import Transformer, next_token_loss
 from scalemark.schema import TaskRef, TrainingConfig, TrainingRun
 from scalemark.train.corpus import Corpus, open_tokens, prepare_kjv, spread_windows
 from scalemark.train.grid import grid_shape
-from scalemark.train.run import CURVE_POINTS, VALIDATION_WINDOWS, evaluate, train_language_model, train_task
+from scalemark.train.run import CURVE_POINTS, VALIDATION_WINDOWS, train_language_model, train_task, validate
 
 SHORT = TrainingConfig(
     model=grid_shape(16), tokens=4096, batch=8, seq_len=64, learning_rate=0.016, optimizer="adamw", corpus="kjv"
@@ -272,14 +272,14 @@ def test_evaluation_is_what_a_loop_over_single_windows_gives(corpus: Corpus) -> 
             log_probabilities = model(inputs[None])[0].log_softmax(-1)
             losses += [-log_probabilities[place, target].item() for place, target in enumerate(targets)]
             right += sum(int(row.argmax() == target) for row, target in zip(log_probabilities, targets, strict=True))
-    loss, accuracy = evaluate(task, held_out, batch_size=8)  # 8 + 8 + 5: the last batch weighs less
-    assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
-    assert accuracy == right / (21 * 32)
+    validation = validate(task, held_out, batch_size=8)  # 8 + 8 + 5: the last batch weighs less
+    assert validation.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert (validation.accuracy, validation.items) == (right / (21 * 32), 21 * 32)
 
 
 def test_evaluation_turns_dropout_off_and_on_again() -> None:
     model = nn.Sequential(nn.Dropout(0.9), nn.Linear(4, 2))
     held_out = (torch.ones(30, 4), torch.zeros(30, dtype=torch.int64))
     task = Task(model, make_optimizer("sgd", model), nn.functional.cross_entropy, held_out, batch_size=10)
-    assert evaluate(task, held_out) == evaluate(task, held_out)
+    assert validate(task, held_out) == validate(task, held_out)
     assert model.training

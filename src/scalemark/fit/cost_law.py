@@ -10,6 +10,7 @@ coefficient says why a machine is slow. Fitted by non-negative least squares on 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 from scipy.optimize import nnls
@@ -20,7 +21,7 @@ from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law, LawKind, 
 from scalemark.stats import percentile_interval
 
 REPLICATES = 300
-FEWEST_ROWS = 4
+FEWEST_SIZES = 4
 # The largest rungs are hidden if they are at least this much larger than the rest.
 HOLDOUT_STEP = 1.3
 HOLDOUT_SHAPES = 2
@@ -118,7 +119,7 @@ def predict(law: Law, accounting: Accounting) -> Estimate:
 
 def _resampled_seconds(cell: Cell, seed: int) -> np.ndarray:
     """Bootstrap of a cell's time, blocks first and then rounds; shape (replicates,)."""
-    rng = np.random.default_rng([seed, len(cell.samples_s)])
+    rng = np.random.default_rng([seed, crc32(cell.workload.key.encode())])
     blocks = [np.array(block.rounds_s) for block in cell.blocks]
     medians = np.stack(
         [np.median(block[rng.integers(len(block), size=(REPLICATES, len(block)))], axis=1) for block in blocks]
@@ -139,8 +140,11 @@ def _fit(
     seed: int,
     with_holdout: bool = True,
 ) -> Law:
-    if len(cells) < FEWEST_ROWS:
-        raise FitError(f"{len(cells)} measured shapes are too few for a law: measure at least {FEWEST_ROWS} rungs")
+    sizes = {cell.accounting.params_total for cell in cells if cell.accounting}
+    if len(sizes) < FEWEST_SIZES:
+        raise FitError(
+            f"{len(sizes)} measured model sizes are too few for a law: measure at least {FEWEST_SIZES} rungs"
+        )
     quantities = np.array([[term.of(cell.accounting) for term in terms] for cell in cells if cell.accounting])
     coefficients = _solve(quantities, values)
     draws = _bootstrap(quantities, resampled, seed)
@@ -210,7 +214,7 @@ def _holdout(
     """Hide the two largest sizes, refit to the rest, predict them; None where the rest is too little."""
     params = np.array([cell.accounting.params_non_embedding for cell in cells if cell.accounting])
     sizes = np.unique(params)
-    if len(sizes) < FEWEST_ROWS + HOLDOUT_SHAPES:
+    if len(sizes) < FEWEST_SIZES + HOLDOUT_SHAPES:
         return None
     kept = params < sizes[-HOLDOUT_SHAPES]
     if sizes[-1] < HOLDOUT_STEP * params[kept].max():

@@ -31,7 +31,7 @@ from scalemark.process import (
     work_through,
     worker_environment,
 )
-from scalemark.schema import BlockMeasured, CellEnded, CellPlanned, Energy, EnergyMeasured, JournalEntry
+from scalemark.schema import BlockMeasured, CellEnded, CellPlanned, Dtype, Energy, EnergyMeasured, JournalEntry
 
 WORKER_MODULE = "scalemark.measure.worker"
 SILENCE_AT_LEAST_S, SILENCE_FACTOR = 120.0, 30.0
@@ -119,7 +119,8 @@ class Campaign:
 
     def _kernel_orders(self) -> list[KernelOrder]:
         """Each reference kernel twice, so that it meets two moments of the block."""
-        dtypes = sorted({cell.workload.dtype for cell in self.plan.cells} | {"float32"})
+        used: set[Dtype] = {cell.workload.dtype for cell in self.plan.cells} | {"float32"}
+        dtypes: list[Dtype] = sorted(used)
         return [KernelOrder(name="triad"), *(KernelOrder(name="gemm", dtype=dtype) for dtype in dtypes)] * 2
 
     def _measure_energy(self) -> None:

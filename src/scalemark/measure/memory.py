@@ -1,17 +1,21 @@
 """Peak memory of one round, in a pass of its own: nothing here is timed.
 
-CUDA: the caching allocator's own peak. CPU: what is live before the round (parameters, buffers, optimizer state,
-gradients, data), plus the highest sum of allocations and frees during it, as torch's profiler logs them. The resident
-peak is the kernel's (VmHWM), reset just before where Linux lets us.
+CUDA: the caching allocator's own peak. CPU: the highest sum of live tensors, followed operator by operator from what
+is live before the round (parameters, buffers, optimizer state, gradients, data). It is the same on every run, which
+the profiler's memory log is not: it drops events. Scratch space inside a kernel is not seen. The resident peak is the
+kernel's (VmHWM), reset just before where Linux lets us.
 """
 
 import gc
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
 
 from scalemark.measure.clock import Round
 from scalemark.measure.device import Device
@@ -19,6 +23,38 @@ from scalemark.model.task import Task
 from scalemark.schema import Memory
 
 _PROC = Path("/proc/self")
+
+
+class LiveTensors(TorchDispatchMode):
+    """Follows the bytes of live tensor storages while it is on: `bytes` now, `peak_bytes` at most."""
+
+    def __init__(self, already_live: Iterable[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes: int = 0
+        self.peak_bytes: int = 0
+        self._sizes: dict[int, int] = {}
+        for tensor in already_live:
+            self._follow(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None) -> Any:
+        results = func(*args, **(kwargs or {}))
+        for result in tree_iter(results):
+            if isinstance(result, Tensor):
+                self._follow(result)
+        return results
+
+    def _follow(self, tensor: Tensor) -> None:
+        """Count the tensor's storage, unless a view of it was seen before, until it is freed."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._sizes:
+            self._sizes[key] = storage.nbytes()
+            self.bytes += storage.nbytes()
+            self.peak_bytes = max(self.peak_bytes, self.bytes)
+            weakref.finalize(storage, self._forget, key)
+
+    def _forget(self, key: int) -> None:
+        self.bytes -= self._sizes.pop(key, 0)
 
 
 def measure_memory(task: Task, one: Round, device: Device) -> Memory:
@@ -30,35 +66,28 @@ def measure_memory(task: Task, one: Round, device: Device) -> Memory:
         torch.cuda.synchronize()
         return Memory(allocated_bytes=torch.cuda.max_memory_allocated(), method="cuda caching allocator")
     can_reset = _reset_resident_peak()
-    live_bytes = _storage_bytes(_live_tensors(task))
-    peak_rise_bytes = _profiled_rise_bytes(one)
+    allocated_bytes = _peak_bytes(task, one)
     return Memory(
-        allocated_bytes=None if peak_rise_bytes is None else live_bytes + peak_rise_bytes,
+        allocated_bytes=allocated_bytes,
         resident_bytes=_resident_peak_bytes() if can_reset else None,
-        method="torch profiler" + (", VmHWM" if can_reset else ""),
-        reason="the profiler logged no allocation" if peak_rise_bytes is None else None,
+        method="live tensors" + (", VmHWM" if can_reset else ""),
     )
 
 
-def _profiled_rise_bytes(one: Round) -> int | None:
-    """Highest sum of allocations less frees during a round, preparation included; None where none was logged."""
+def _peak_bytes(task: Task, one: Round) -> int:
+    """Highest sum of live tensors during a round, preparation included."""
     gc.collect()
-    gc.disable()  # garbage of earlier rounds, freed in this one, would be taken off its peak
+    was_enabled = gc.isenabled()
+    gc.disable()  # when garbage goes must not depend on when the collector last ran
     try:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        live = LiveTensors(_live_tensors(task))
+        with live:
             one.prepare()
             one.timed()
     finally:
-        gc.enable()
-    results = profiler.profiler.kineto_results if profiler.profiler else None
-    events = [event for event in results.events() if event.name() == "[memory]"] if results else []
-    if not events:
-        return None
-    live = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return peak
+        if was_enabled:
+            gc.enable()
+    return live.peak_bytes
 
 
 def _live_tensors(task: Task) -> Iterable[Tensor]:
@@ -69,12 +98,6 @@ def _live_tensors(task: Task) -> Iterable[Tensor]:
     yield from task.train
     for state in task.optimizer.state.values():
         yield from (value for value in state.values() if isinstance(value, Tensor))
-
-
-def _storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of the distinct storages behind the tensors (a tied head is counted once)."""
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(storages.values())
 
 
 def _reset_resident_peak() -> bool:

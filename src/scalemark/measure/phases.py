@@ -58,7 +58,7 @@ class _Steps:
 
     def backward(self) -> None:
         assert self.loss is not None
-        self.loss.backward()  # type: ignore[no-untyped-call]
+        self.loss.backward()
 
     def update(self) -> None:
         self.task.optimizer.step()

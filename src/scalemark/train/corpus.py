@@ -97,13 +97,7 @@ def windows(tokens: np.ndarray, starts: np.ndarray, seq_len: int) -> tuple[Tenso
     return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-def random_windows(tokens: np.ndarray, count: int, seq_len: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Windows at random places: for timing, where only that the tokens are real matters."""
-    starts = np.random.default_rng(seed).integers(len(tokens) - seq_len - 1, size=count)
-    return windows(tokens, starts, seq_len)
-
-
-def epoch_order(n_tokens: int, seq_len: int, seed: int) -> np.ndarray:
+def epoch_order(n_tokens: int, seq_len: int, seed: int | list[int]) -> np.ndarray:
     """Starts of all disjoint windows of a text, shuffled: one epoch that shows each token once."""
     starts = np.arange(0, n_tokens - seq_len, seq_len)
     np.random.default_rng(seed).shuffle(starts)

@@ -4,6 +4,7 @@ One worker trains one model after another with all threads, so the times are tho
 that the budget no longer holds is skipped and says so; a worker that dies costs the run it was on.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ def run_grid(
         reason = f"takes about {order.expected_s:.0f} s, more than the budget has left: raise --scale-budget"
         record(RunTrained(run=TrainingRun(config=order.config, status="skipped", reason=reason)))
     pending = list(plan.orders)
+    deadline_s = time.monotonic() + plan.budget_s
     names = {order.key: str(order.config) for order in pending}
 
     def start(left: list[RunOrder]) -> Worker:
@@ -99,7 +101,7 @@ def run_grid(
             threads=threads,
             train_path=str(corpus.train_path),
             validation_path=str(corpus.validation_path),
-            budget_s=plan.budget_s,
+            budget_s=deadline_s - time.monotonic(),
             orders=tuple(left),
         )
         return Worker(WORKER_MODULE, job, worker_environment(threads), log_path)

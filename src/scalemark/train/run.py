@@ -7,15 +7,18 @@ threads: the same loss to the last bit.
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from scalemark.errors import InputError
 from scalemark.model.accounting import account
 from scalemark.model.task import Batch, Task, load_task, make_optimizer
 from scalemark.model.transformer import Transformer, next_token_loss
-from scalemark.schema import LossPoint, TrainingConfig, TrainingRun
+from scalemark.schema import Accounting, LossPoint, TrainingConfig, TrainingRun
 from scalemark.train.corpus import epoch_order, open_tokens, spread_windows, windows
 from scalemark.train.schedule import warmup_stable_decay
 
@@ -24,8 +27,29 @@ VALIDATION_WINDOWS = 512
 VALIDATION_BATCH = 64
 GRADIENT_NORM_LIMIT = 1.0
 
+# A language model that guesses evenly has a loss of ln(vocabulary); one this far above it has come apart.
+DIVERGED_MARGIN = 1.0
+
 Report = Callable[[float, str], None]
 BatchAt = Callable[[int], Batch]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the training loop left: the loss curve, its seconds, and whether it came to its end."""
+
+    curve: tuple[LossPoint, ...]
+    seconds: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean loss, share of targets predicted right (None where targets are not classes), number of targets."""
+
+    loss: float
+    accuracy: float | None
+    items: int
 
 
 def train_language_model(
@@ -40,16 +64,13 @@ def train_language_model(
     torch.manual_seed(config.seed)
     model = Transformer(config.model, config.seq_len).to(config.device)
     optimizer = make_optimizer(config.optimizer, model, config.learning_rate)
-    tokens = open_tokens(train_path)
-    n_steps = 2 if smoke else config.n_steps
-    batch_at = _shuffled_batches(tokens, config)
+    batch_at = TextBatches(open_tokens(train_path), config)
     task = Task(model, optimizer, next_token_loss, batch_at(0), batch_size=config.batch)
-    curve, seconds = _loop(task, batch_at, n_steps, report, config, schedule=warmup_stable_decay)
-    held_out = spread_windows(
-        open_tokens(validation_path), VALIDATION_BATCH if smoke else VALIDATION_WINDOWS, config.seq_len
-    )
-    loss, accuracy = evaluate(task, (held_out[0].to(config.device), held_out[1].to(config.device)))
-    return _finished(config, n_steps, curve, seconds, started, loss, accuracy, held_out[1].numel())
+    loop = _loop(task, batch_at, 2 if smoke else config.n_steps, report, config, schedule=warmup_stable_decay)
+    n_windows = VALIDATION_BATCH if smoke else VALIDATION_WINDOWS
+    inputs, targets = spread_windows(open_tokens(validation_path), n_windows, config.seq_len)
+    validation = validate(task, (inputs.to(config.device), targets.to(config.device)))
+    return _finished(config, loop, validation, time.perf_counter() - started)
 
 
 def train_task(config: TrainingConfig, report: Report, smoke: bool = False) -> TrainingRun:
@@ -58,61 +79,66 @@ def train_task(config: TrainingConfig, report: Report, smoke: bool = False) -> T
     started = time.perf_counter()
     task = load_task(config.task, config.seed).to(config.device)
     n_steps = 2 if smoke else max(1, round(config.tokens / task.batch_size))
-    curve, seconds = _loop(task, task.batch, n_steps, report, config.model_copy(update={"batch": task.batch_size}))
-    loss, accuracy = evaluate(task, task.validation) if task.validation else (None, None)
-    items = task.validation[1].numel() if task.validation else None
-    return _finished(config, n_steps, curve, seconds, started, loss, accuracy, items)
+    loop = _loop(task, task.batch, n_steps, report, config.model_copy(update={"batch": task.batch_size}))
+    validation = validate(task, task.validation) if task.validation else None
+    return _finished(config, loop, validation, time.perf_counter() - started)
 
 
-def _finished(
-    config: TrainingConfig,
-    n_steps: int,
-    curve: list[LossPoint],
-    seconds: float,
-    started: float,
-    loss: float | None,
-    accuracy: float | None,
-    items: int | None,
-) -> TrainingRun:
-    cut_short = not curve or curve[-1].step < n_steps
-    diverged = cut_short or (loss is not None and not math.isfinite(loss))
-    is_language_model = config.model is not None
+def _finished(config: TrainingConfig, loop: Loop, validation: Validation | None, total_seconds: float) -> TrainingRun:
+    diverged = not loop.whole or (validation is not None and not _is_sane(validation.loss, config))
+    reached = None if diverged else validation
     return TrainingRun(
         config=config,
         status="diverged" if diverged else "ok",
-        reason="the loss stopped being finite: lower the learning rate" if diverged else None,
-        accounting=account(config.model, config.batch or 1, config.seq_len, config.dtype, config.optimizer)
-        if config.model
-        else None,
-        curve=tuple(curve),
-        validation_loss=None if diverged else loss,
-        validation_accuracy=None if diverged else accuracy,
-        validation_items=items,
-        bits_per_byte=loss / math.log(2) if is_language_model and loss is not None and not diverged else None,
-        seconds=seconds,
-        total_seconds=time.perf_counter() - started,
+        reason=f"the loss blew up after step {_last_step(loop)}: lower the learning rate" if diverged else None,
+        accounting=_accounting(config),
+        curve=loop.curve,
+        validation_loss=reached.loss if reached else None,
+        validation_accuracy=reached.accuracy if reached else None,
+        validation_items=validation.items if validation else None,
+        bits_per_byte=reached.loss / math.log(2) if reached and config.model else None,
+        seconds=loop.seconds,
+        total_seconds=total_seconds,
     )
 
 
-def _shuffled_batches(tokens: "object", config: TrainingConfig) -> BatchAt:
-    """Batches of one shuffled epoch after another, reshuffled each time; no token twice within an epoch."""
-    import numpy as np
+def _is_sane(loss: float, config: TrainingConfig) -> bool:
+    highest = math.log(config.model.vocab_size) + DIVERGED_MARGIN if config.model else math.inf
+    return math.isfinite(loss) and loss < highest
 
-    assert isinstance(tokens, np.ndarray) and config.batch
-    batch_size = config.batch
-    orders: dict[int, np.ndarray] = {}
 
-    def batch_at(step: int) -> Batch:
-        per_epoch = (len(tokens) - config.seq_len - 1) // config.seq_len // batch_size
-        epoch, place = divmod(step, per_epoch)
-        if epoch not in orders:
-            orders.clear()
-            orders[epoch] = epoch_order(len(tokens), config.seq_len, config.seed + epoch)
-        starts = orders[epoch][place * batch_size : (place + 1) * batch_size]
-        inputs, targets = windows(tokens, starts, config.seq_len)
-        return inputs.to(config.device), targets.to(config.device)
+def _last_step(loop: Loop) -> int:
+    return loop.curve[-1].step if loop.curve else 0
 
-    return batch_at
+
+def _accounting(config: TrainingConfig) -> Accounting | None:
+    if config.model is None or config.batch is None:
+        return None
+    return account(config.model, config.batch, config.seq_len, config.dtype, config.optimizer)
+
+
+class TextBatches:
+    """Batches of one shuffled epoch after another, each in a new order; no token twice within an epoch."""
+
+    def __init__(self, tokens: np.ndarray, config: TrainingConfig) -> None:
+        assert config.batch
+        self._tokens, self._config, self._batch_size = tokens, config, config.batch
+        self._per_epoch = (len(tokens) - 1) // config.seq_len // config.batch
+        if self._per_epoch == 0:
+            raise InputError(
+                f"a text of {len(tokens)} tokens is shorter than one batch of {config.batch} × {config.seq_len}: "
+                "use a longer text or a smaller batch"
+            )
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+
+    def __call__(self, step: int) -> Batch:
+        epoch, place = divmod(step, self._per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = epoch_order(len(self._tokens), self._config.seq_len, [self._config.seed, epoch])
+        starts = self._order[place * self._batch_size : (place + 1) * self._batch_size]
+        inputs, targets = windows(self._tokens, starts, self._config.seq_len)
+        return inputs.to(self._config.device), targets.to(self._config.device)
 
 
 def _loop(
@@ -122,28 +148,27 @@ def _loop(
     report: Report,
     config: TrainingConfig,
     schedule: Callable[[int, int], float] | None = None,
-) -> tuple[list[LossPoint], float]:
-    """Train for n_steps; (loss curve, seconds). The curve ends early, at its last finite point, on divergence."""
+) -> Loop:
+    """Train for n_steps. On divergence it ends early, its curve at the last finite point."""
     curve: list[LossPoint] = []
     marks = {round(n_steps * (index + 1) / CURVE_POINTS) for index in range(CURVE_POINTS)} | {n_steps}
+    tokens_per_step = (config.batch or 1) * config.seq_len
     pending: list[Tensor] = []
     started = time.perf_counter()
-    for step in range(n_steps):
+    for step in range(1, n_steps + 1):
         if schedule:
-            _set_learning_rate(task, (config.learning_rate or 0.0) * schedule(step, n_steps))
-        pending.append(
-            _train_step(task, batch_at(step), clip=schedule is not None, bfloat16=config.dtype == "bfloat16")
-        )
-        if step + 1 in marks:
+            _set_learning_rate(task, (config.learning_rate or 0.0) * schedule(step - 1, n_steps))
+        bfloat16 = config.dtype == "bfloat16"
+        pending.append(_train_step(task, batch_at(step - 1), clip=schedule is not None, bfloat16=bfloat16))
+        if step in marks:
             loss = torch.stack(pending).mean().item()
             pending.clear()
             if not math.isfinite(loss):
-                return curve, time.perf_counter() - started
-            curve.append(
-                LossPoint(step=step + 1, tokens=(step + 1) * (config.batch or 1) * config.seq_len, train_loss=loss)
-            )
-            report((step + 1) / n_steps, f"loss {loss:.3f}")
-    return curve, time.perf_counter() - started
+                break
+            curve.append(LossPoint(step=step, tokens=step * tokens_per_step, train_loss=loss))
+            report(step / n_steps, f"loss {loss:.3f}")
+    seconds = time.perf_counter() - started
+    return Loop(tuple(curve), seconds, whole=bool(curve) and curve[-1].step == n_steps)
 
 
 def _train_step(task: Task, batch: Batch, clip: bool, bfloat16: bool) -> Tensor:
@@ -151,7 +176,7 @@ def _train_step(task: Task, batch: Batch, clip: bool, bfloat16: bool) -> Tensor:
     task.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bfloat16):
         loss = task.loss(task.model(inputs), targets)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     if clip:
         torch.nn.utils.clip_grad_norm_(task.model.parameters(), GRADIENT_NORM_LIMIT)
     task.optimizer.step()
@@ -164,8 +189,8 @@ def _set_learning_rate(task: Task, learning_rate: float) -> None:
 
 
 @torch.inference_mode()
-def evaluate(task: Task, held_out: Batch, batch_size: int = VALIDATION_BATCH) -> tuple[float, float | None]:
-    """(mean loss, share of targets predicted right) over all of `held_out`; no share where targets are not classes."""
+def validate(task: Task, held_out: Batch, batch_size: int = VALIDATION_BATCH) -> Validation:
+    """Loss and accuracy over all of `held_out`, each target weighing the same."""
     task.model.eval()
     total_loss, right = 0.0, 0
     has_classes = True
@@ -176,4 +201,5 @@ def evaluate(task: Task, held_out: Batch, batch_size: int = VALIDATION_BATCH) ->
         has_classes = has_classes and predicted.shape == targets.shape and not targets.is_floating_point()
         right += int((predicted == targets).sum()) if has_classes else 0
     task.model.train()
-    return total_loss / held_out[1].numel(), right / held_out[1].numel() if has_classes else None
+    items = held_out[1].numel()
+    return Validation(total_loss / items, right / items if has_classes else None, items)
