@@ -115,6 +115,9 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="NAME.md", help="Write text, and charts beside it.")
     ] = None,
+    readme: Annotated[
+        Path | None, typer.Option("--readme", metavar="FILE", help="Renew the numbers between a file's markers.")
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
     """Draw the report of a suite, against this machine's newest baseline where there is one."""
@@ -122,6 +125,10 @@ def report(
 
     analysis = _analyse_against_baseline(_find_suite(suite, results), results)
     paths = _write_reports(analysis, html, markdown)
+    if readme:
+        from scalemark.report.excerpt import fill
+
+        readme.write_text(fill(readme.read_text(encoding="utf-8"), analysis), encoding="utf-8")
     typer.echo("\n".join(terminal_summary(analysis, paths, _terminal_columns())))
 
 

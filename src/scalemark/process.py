@@ -50,8 +50,6 @@ class Refused(Frozen):
     reason: str
 
 
-# Threads that wait by spinning steal time from whatever is timed next to them; passive ones sleep.
-_TIMING = {"OMP_WAIT_POLICY": "PASSIVE"}
 # A fixed threshold makes glibc return every large block at once, so the resident size follows what is live. It costs
 # a page fault per page and allocation, so nothing is timed under it.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
@@ -60,7 +58,7 @@ _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 def worker_environment(threads: int, for_memory: bool = False) -> dict[str, str]:
     """Environment variables that a worker runs under."""
     count = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {**_TIMING, **count, **(_MEMORY if for_memory else {})}
+    return {**count, **(_MEMORY if for_memory else {})}
 
 
 def default_threads() -> int:

@@ -32,7 +32,7 @@ def memory_law() -> Law:
 
 
 def test_the_sustained_rate_is_recovered(time_law: Law) -> None:
-    rate = next(p.estimate for p in time_law.parameters if p.name == "matmul_flops_per_s")
+    rate = next(p.estimate for p in time_law.parameters if p.name == "compute_flops_per_s")
     assert rate.value == pytest.approx(factories.TRUE_FLOPS_PER_S, rel=0.03)
     assert rate.low <= factories.TRUE_FLOPS_PER_S <= rate.high
 

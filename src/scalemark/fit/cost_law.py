@@ -1,7 +1,6 @@
 """Cost laws: step time and memory as sums of non-negative physical terms.
 
-    step time = overhead + per layer · L + matmul FLOPs / rate + attention FLOPs / rate
-                         + activation bytes / bandwidth + optimizer bytes / bandwidth
+    step time = overhead + per layer · L + FLOPs / rate + activation bytes / bandwidth + optimizer bytes / bandwidth
     memory    = fixed + c₁ · (parameters, gradients, optimizer states) + c₂ · activations + c₃ · logits
 
 A power law in N alone cannot tell two shapes of one size apart and extrapolates badly; these terms can, and a
@@ -47,19 +46,11 @@ TIME_TERMS = (
     Term("overhead_s", "s", "fixed cost of a step", lambda _: 1.0),
     Term("per_layer_s", "s", "cost of a layer whatever its size: launching its operators", lambda a: a.n_layer),
     Term(
-        "matmul_s_per_flop",
+        "compute_s_per_flop",
         "s/FLOP",
-        "matrix products",
-        lambda a: 3 * a.flops.matmul,
-        "matmul_flops_per_s",
-        "FLOP/s",
-    ),
-    Term(
-        "attention_s_per_flop",
-        "s/FLOP",
-        "attention over all pairs",
-        lambda a: 3 * a.flops.attention_full,
-        "attention_flops_per_s",
+        "matrix products and attention",
+        lambda a: a.flops.model_flops("step"),
+        "compute_flops_per_s",
         "FLOP/s",
     ),
     Term(
@@ -87,8 +78,7 @@ MEMORY_TERMS = (
 )
 
 FORMS: dict[LawKind, str] = {
-    "step_time": "step time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate"
-    " + activation bytes / bandwidth + optimizer bytes / bandwidth",
+    "step_time": "step time = overhead + layers + FLOPs / rate + activation bytes / bandwidth + optimizer bytes / bandwidth",
     "memory": "memory = fixed + parameters, gradients and optimizer states + activations + logits, each times a factor",
 }
 

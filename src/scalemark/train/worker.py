@@ -15,9 +15,6 @@ from scalemark.schema import RunTrained, TrainingConfig, TrainingRun
 from scalemark.train.executor import TrainJob
 from scalemark.train.run import Report, train_language_model, train_task
 
-# A run is begun as long as it should end within this share of the budget: the machine may be slower than expected.
-BUDGET_TOLERANCE = 1.1
-
 
 def work(job: TrainJob, emit: Callable[[BaseModel], None]) -> None:
     """Train every order of the job that the time still holds."""
@@ -30,8 +27,8 @@ def work(job: TrainJob, emit: Callable[[BaseModel], None]) -> None:
         elapsed_s = time.monotonic() - started
         slowness = elapsed_s / expected_s if expected_s else 1.0
         emit(Began(key=order.key))
-        if elapsed_s + order.expected_s * slowness > job.budget_s * BUDGET_TOLERANCE:
-            reason = f"the machine was {slowness:.1f} times slower than expected: raise --scale-budget"
+        if elapsed_s + order.expected_s * slowness > job.budget_s:
+            reason = f"takes about {order.expected_s * slowness:.0f} s, more than is left: raise --scale-budget"
             emit(RunTrained(run=TrainingRun(config=order.config, status="skipped", reason=reason)))
             continue
         emit(RunTrained(run=_attempt(order.config, job, emit)))

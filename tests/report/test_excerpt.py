@@ -1,0 +1,31 @@
+import factories
+import pytest
+
+from scalemark.analysis import analyse
+from scalemark.errors import InputError
+from scalemark.report.excerpt import BEGIN, END, fill
+
+ANALYSIS = analyse(factories.make_suite())
+
+
+def test_only_what_stands_between_the_markers_changes() -> None:
+    filled = fill(f"before\n{BEGIN}\nold\n{END}\nafter\n", ANALYSIS)
+    assert filled.startswith(f"before\n{BEGIN}\n")
+    assert filled.endswith(f"{END}\nafter\n")
+    assert "old" not in filled
+
+
+def test_filling_again_changes_nothing() -> None:
+    once = fill(f"{BEGIN}\n{END}", ANALYSIS)
+    assert fill(once, ANALYSIS) == once
+
+
+def test_each_model_is_shown_once_at_the_commonest_batch() -> None:
+    lines = fill(f"{BEGIN}\n{END}", ANALYSIS).split("Predicted")[0].splitlines()
+    models = [line.split("|")[1].strip() for line in lines if line.startswith("| d")]
+    assert len(models) == len(set(models)) == 13
+
+
+def test_a_text_without_markers_is_refused_with_what_to_add() -> None:
+    with pytest.raises(InputError, match="generated: begin"):
+        fill("no place here", ANALYSIS)
