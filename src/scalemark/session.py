@@ -31,9 +31,9 @@ from scalemark.train.executor import GridPlan, plan_grid, run_grid
 from scalemark.units import format_count, format_seconds
 
 SMALLEST_BUDGET_S = 45.0
-REPORT_S = 8.0
+REPORT_S = 12.0
 # What timing gets, at least, where there is training too.
-TIMING_SHARE = 0.5
+TIMING_SHARE = 0.45
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ MEMORY_TERMS = (
 )
 
 FORMS: dict[LawKind, str] = {
-    "step_time": "step time = overhead + layers + FLOPs / rate + activation bytes / bandwidth + optimizer bytes / bandwidth",
+    "step_time": "step time = overhead + layers + FLOPs / rate + activation bytes / bandwidth"
+    " + optimizer bytes / bandwidth",
     "memory": "memory = fixed + parameters, gradients and optimizer states + activations + logits, each times a factor",
 }
 

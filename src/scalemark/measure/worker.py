@@ -49,7 +49,7 @@ WARMUP_BUDGET_S = 0.15
 WARMUP_AT_LEAST, WARMUP_AT_MOST = 1, 20
 SCOUT_BUDGET_S = 0.8
 # Nearly all overhead, nearly all matrix products, and the shape that is trained most: many tokens, little width.
-_TRAINED = (ModelConfig(n_layer=2, d_model=32, n_head=2), 8, 128)
+_TRAINED = (ModelConfig(n_layer=2, d_model=32, n_head=2), 4, 128)
 SCOUTED_SHAPES = {
     "cpu": ((diagonal_shape(1), BATCH, SEQ_LEN), (diagonal_shape(4), BATCH, SEQ_LEN), _TRAINED),
     "cuda": ((diagonal_shape(1), BATCH, SEQ_LEN), (diagonal_shape(16), BATCH, SEQ_LEN), _TRAINED),

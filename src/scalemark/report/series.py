@@ -119,7 +119,7 @@ def _law_row(point: CurvePoint, kind: LawKind, part: str, piece: str) -> Row:
 def _comparable_steps(suite: Suite) -> list[Cell]:
     steps = [c for c in suite.cells if c.workload.phase == "step" and c.status == "ok" and c.accounting]
     counted = [cell for cell in steps if cell.accounting and cell.accounting.params_non_embedding > 0]
-    return _commonest(counted, lambda cell: (cell.workload.batch, cell.workload.seq_len, cell.workload.dtype))
+    return _commonest(counted, lambda cell: cell.workload.model_copy(update={"model": None}))
 
 
 def _commonest(cells: list[Cell], kind: Callable[[Cell], Hashable]) -> list[Cell]:

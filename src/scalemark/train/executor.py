@@ -112,7 +112,8 @@ def run_grid(
             raise DeviceError(message.reason)
         if isinstance(message, Progress):
             done = len(orders) - len(pending)
-            tell(f"training run {done} of {len(plan.orders)}: {names[message.key]}, {message.fraction:.0%}, {message.note}")
+            far = f"{names[message.key]}, {message.fraction:.0%}, {message.note}"
+            tell(f"training run {done} of {len(plan.orders)}: {far}")
         elif not isinstance(message, Began):
             record(message)
 

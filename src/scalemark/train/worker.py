@@ -15,6 +15,9 @@ from scalemark.schema import RunTrained, TrainingConfig, TrainingRun
 from scalemark.train.executor import TrainJob
 from scalemark.train.run import Report, train_language_model, train_task
 
+# Short runs that went fast promise little for long ones.
+SLOWNESS_AT_LEAST = 0.5
+
 
 def work(job: TrainJob, emit: Callable[[BaseModel], None]) -> None:
     """Train every order of the job that the time still holds."""
@@ -25,7 +28,7 @@ def work(job: TrainJob, emit: Callable[[BaseModel], None]) -> None:
     started, expected_s = time.monotonic(), 0.0
     for order in job.orders:
         elapsed_s = time.monotonic() - started
-        slowness = elapsed_s / expected_s if expected_s else 1.0
+        slowness = max(elapsed_s / expected_s, SLOWNESS_AT_LEAST) if expected_s else 1.0
         emit(Began(key=order.key))
         if elapsed_s + order.expected_s * slowness > job.budget_s:
             reason = f"takes about {order.expected_s * slowness:.0f} s, more than is left: raise --scale-budget"
