@@ -98,7 +98,9 @@ def _cost_curve(law: Law) -> tuple[CurvePoint, ...]:
 
 
 def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
-    """The lowest loss at each compute, from the smallest run to ten times the largest."""
+    """The lowest loss at each compute, from the smallest run to ten times the largest; none the runs do not tell."""
+    if law.status != "ok":
+        return ()
     span = law.domain["compute_flops"]
     points = []
     for compute in np.geomspace(span.low, span.high * FARTHEST_LOSS_CURVE, LOSS_CURVE_POINTS):

@@ -10,7 +10,7 @@ import math
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -60,6 +60,7 @@ class Session:
     corpus: Corpus
     plan: Plan
     grid: GridPlan
+    budget_s: float
     started_s: float
 
     @property
@@ -93,7 +94,7 @@ def start(request: Request) -> Session:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise --scale-budget")
     journal = Journal(folder.journal_path)
     journal.append(_run_started(request, folder, site, scouted))
-    return Session(folder, journal, site, scouted, corpus, plan, grid, started_s)
+    return Session(folder, journal, site, scouted, corpus, plan, grid, request.budget_s, started_s)
 
 
 def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> tuple[Plan, GridPlan]:
@@ -175,14 +176,16 @@ def _describe_rungs(plan: Plan) -> list[str]:
 
 
 def measure(session: Session, tell: Callable[[str], None]) -> None:
-    """Time, then train. Everything is in the journal the moment it is there."""
+    """Time, then train in what time is left. Everything is in the journal the moment it is there."""
     if session.plan.cells:
         Campaign(session.plan, session.site, session.journal.append, tell, session.scouted.energy_reason).run()
     else:
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
+    left_s = session.started_s + session.budget_s - REPORT_S - time.monotonic()
+    grid = replace(session.grid, budget_s=left_s)
     device, threads = session.scouted.device, session.site.threads
-    run_grid(session.grid, session.corpus, device, threads, session.folder.log_path, session.journal.append, tell)
+    run_grid(grid, session.corpus, device, threads, session.folder.log_path, session.journal.append, tell)
 
 
 def finish(session: Session, complete: bool) -> Suite:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from scalemark.errors import FitError
-from scalemark.fit.prediction import predict_with_scatter, range_of, residual_sd
+from scalemark.fit.prediction import extrapolation, predict_with_scatter, range_of, residual_sd
 from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law, LawKind, Parameter
 from scalemark.stats import percentile_interval
 
@@ -101,11 +101,17 @@ def fit_memory_law(cells: Sequence[Cell], seed: int = 0) -> Law:
 
 
 def predict(law: Law, accounting: Accounting) -> Estimate:
-    """Seconds or bytes, by the law's kind, for a shape counted in the same convention."""
+    """Seconds or bytes, by the law's kind, for a shape counted in the same convention.
+
+    Beyond the fitted range the interval is no narrower than what the law missed on the sizes hidden from it.
+    """
     terms = TIME_TERMS if law.kind == "step_time" else MEMORY_TERMS
     quantities = np.array([term.of(accounting) for term in terms])
     log_draws = np.log(np.maximum(np.array(law.draws) @ quantities, 1e-300))
-    return predict_with_scatter(float(np.log(np.array(law.coefficients) @ quantities)), log_draws, law.residual_sd)
+    scatter = law.residual_sd
+    if law.holdout and extrapolation(law, "params_non_embedding", accounting.params_non_embedding) > 1:
+        scatter = max(scatter, float(np.sqrt(np.mean(np.log1p(law.holdout.errors) ** 2))))
+    return predict_with_scatter(float(np.log(np.array(law.coefficients) @ quantities)), log_draws, scatter)
 
 
 def _resampled_seconds(cell: Cell, seed: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class LiveTensors(TorchDispatchMode):
 
 
 def measure_memory(task: Task, one: Round, device: Device) -> Memory:
-    """Peak memory of one round that has run at least once before (lazy optimizer state exists by then)."""
+    """Peak memory of one round of a task whose lazy optimizer state is there already."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         one.prepare()

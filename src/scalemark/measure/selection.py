@@ -12,8 +12,11 @@ N_BLOCKS = 3
 WORKER_START_S = 3.0
 KERNELS_S = 2.5
 CELL_START_S = 0.12
+# The first round of a cell touches all its memory for the first time; a followed one does so in every allocation.
+FIRST_ROUND_SLOWNESS = 1.5
+MEMORY_SLOWNESS = 2.0
 ENERGY_WINDOW_S = 1.2
-INITIALISED_PARAMS_PER_S = 6e7
+INITIALISED_PARAMS_PER_S = 1.2e8
 # What a user's own task is taken to need per round, until its first block tells.
 TASK_ROUND_S = 0.02
 # A phase's round, preparation included, as a share of a whole step.
@@ -26,22 +29,22 @@ LAW_SHARE = 0.65
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell that takes part. round_s: expected seconds of one round, preparation included."""
+    """A cell that takes part. round_s: expected seconds of one round, preparation included; setup_s: of building it."""
 
     workload: Workload
     accounting: Accounting | None
     round_s: float
+    setup_s: float = 0.12
 
     @property
     def start_s(self) -> float:
         """Building the task, and one warm-up round."""
-        params = self.accounting.params_total if self.accounting else 0
-        return CELL_START_S + params / INITIALISED_PARAMS_PER_S + self.round_s
+        return self.setup_s + FIRST_ROUND_SLOWNESS * self.round_s
 
     @property
     def least_s(self) -> float:
         """Each block with its fewest rounds, and the memory pass."""
-        return N_BLOCKS * (self.start_s + ROUNDS_AT_LEAST * self.round_s) + self.start_s + self.round_s
+        return N_BLOCKS * (self.start_s + ROUNDS_AT_LEAST * self.round_s) + memory_pass_s(self)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ class Plan:
 
 
 def memory_pass_s(cell: PlannedCell) -> float:
-    """The untimed pass: build, one round to warm up, one round observed."""
-    return cell.start_s + cell.round_s
+    """The untimed pass: build, one round to warm up, one round observed, both slowed down by being followed."""
+    return cell.setup_s + 2 * MEMORY_SLOWNESS * cell.round_s
 
 
 def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float], block_s: float) -> tuple[float, ...]:
@@ -148,7 +151,11 @@ def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
         return PlannedCell(workload, None, TASK_ROUND_S)
     assert workload.batch and workload.seq_len
     accounting = account(workload.model, workload.batch, workload.seq_len, workload.dtype, workload.optimizer)
-    return PlannedCell(workload, accounting, expected_step_s(accounting, scouted) * STEP_SHARES[workload.phase])
+    step_s = expected_step_s(accounting, scouted)
+    setup_s = CELL_START_S + accounting.params_total / INITIALISED_PARAMS_PER_S
+    if workload.phase == "optimizer":
+        setup_s += FIRST_ROUND_SLOWNESS * step_s  # one step gives it the gradients
+    return PlannedCell(workload, accounting, step_s * STEP_SHARES[workload.phase], setup_s)
 
 
 def _memory_bytes(accounting: Accounting | None) -> float:

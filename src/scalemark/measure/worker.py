@@ -115,8 +115,9 @@ def _memory_of_cell(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit:
     if workload.task:
         emit(CellCounted(key=workload.key, accounting=count_task(task)))
     one = make_round(task, workload)
-    one.prepare()
-    one.timed()
+    if workload.phase in ("step", "optimizer"):  # the first update makes the optimizer's state
+        one.prepare()
+        one.timed()
     emit(MemoryMeasured(key=workload.key, memory=measure_memory(task, one, workload.device)))
 
 
