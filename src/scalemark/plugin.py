@@ -9,11 +9,14 @@ whose `timer` reads them out, and `pedantic`. In a session without a `measured` 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from scalemark.errors import ScalemarkError
 
 if TYPE_CHECKING:
     from scalemark.schema import Analysis, Cell, Suite, TrainingConfig, TrainingRun, Workload
@@ -162,20 +165,17 @@ class ScalePlugin:
         for line in [*self.complaints, *terminal_summary(self.analysis, paths, width)]:
             terminalreporter.write_line(line)
 
-    def cell(self, workload: "Workload") -> "Cell":
-        """The measured cell of this workload, whichever device it was run on."""
-        assert self.suite is not None
-        key = workload.model_copy(update={"device": self.suite.settings.device}).key
-        return next(cell for cell in self.suite.cells if cell.workload.key == key)
+    def outcome(self, thing: "Workload | TrainingConfig") -> "Cell | TrainingRun | None":
+        """What became of it in this run; None where the run ended before it."""
+        from scalemark.schema import Workload
+        from scalemark.session import placed
 
-    def run(self, config: "TrainingConfig") -> "TrainingRun | None":
-        """The training run of this configuration, on this run's device and text; None if it was not reached."""
         assert self.suite is not None and self.session is not None
-        update = {
-            "device": self.suite.settings.device,
-            "corpus": self.session.corpus.identity if config.model else None,
-        }
-        key = config.model_copy(update=update).key
+        device, corpus = self.suite.settings.device, self.session.corpus
+        if isinstance(thing, Workload):
+            key = placed(thing, device, corpus).key
+            return next((cell for cell in self.suite.cells if cell.workload.key == key), None)
+        key = placed(thing, device, corpus).key
         return next((run for run in self.suite.training_runs if run.config.key == key), None)
 
 
@@ -200,17 +200,13 @@ class ProgressLine:
             self._terminal.write_line(f"  {text}; {left}")
 
 
-class _bad_input_ends_the_run:  # noqa: N801  (reads as a clause after `with`)
+@contextmanager
+def _bad_input_ends_the_run() -> Iterator[None]:
     """A user's mistake becomes one line and exit code 2, not a traceback."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        from scalemark.errors import ScalemarkError
-
-        if isinstance(error, ScalemarkError):
-            pytest.exit(f"scalemark: error: {error}", returncode=BAD_INPUT_EXIT_CODE)
+    try:
+        yield
+    except ScalemarkError as error:
+        pytest.exit(f"scalemark: error: {error}", returncode=BAD_INPUT_EXIT_CODE)
 
 
 def _measured_items(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -238,12 +234,14 @@ def _mark(items: list[pytest.Item], plugin: ScalePlugin) -> None:
 
 
 def _samples(thing: "Workload | TrainingConfig", plugin: ScalePlugin) -> tuple[tuple[float, ...], str]:
-    from scalemark.schema import Workload
+    """Recorded seconds, and the group of pytest-benchmark's table that they belong to."""
+    from scalemark.schema import Cell, TrainingRun
 
-    if isinstance(thing, Workload):
-        return plugin.cell(thing).samples_s, f"{thing.phase} (one round)"
-    run = plugin.run(thing)
-    return ((run.seconds,) if run and run.seconds else ()), "training (one whole run)"
+    outcome = plugin.outcome(thing)
+    if isinstance(outcome, Cell):
+        return outcome.samples_s, f"{outcome.workload.phase} (one round)"
+    seconds = outcome.seconds if isinstance(outcome, TrainingRun) else None
+    return ((seconds,) if seconds else ()), "training (one whole run)"
 
 
 @pytest.fixture
@@ -268,9 +266,7 @@ def measured(
 
 
 def _replay(thing: "Workload | TrainingConfig", plugin: ScalePlugin, benchmark: Any) -> "Cell | TrainingRun":
-    from scalemark.schema import Workload
-
-    outcome = plugin.cell(thing) if isinstance(thing, Workload) else plugin.run(thing)
+    outcome = plugin.outcome(thing)
     if outcome is None or outcome.status in ("skipped", "predicted_oom", "oom"):
         pytest.skip(f"{outcome.status}: {outcome.reason}" if outcome else "the run ended before it")
     if outcome.status != "ok":

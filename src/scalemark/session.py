@@ -7,13 +7,14 @@ Joins the stages and holds what they share: the run's folder, its journal and it
 """
 
 import math
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import scalemark
 from scalemark.errors import BudgetError, ScalemarkError
@@ -29,6 +30,8 @@ from scalemark.schema import Accounting, Analysis, RunFinished, RunStarted, Sett
 from scalemark.train.corpus import Corpus, prepare_kjv
 from scalemark.train.executor import GridPlan, plan_grid, run_grid
 from scalemark.units import format_count, format_seconds
+
+Thing = TypeVar("Thing", Workload, TrainingConfig)
 
 SMALLEST_BUDGET_S = 45.0
 REPORT_S = 12.0
@@ -80,30 +83,38 @@ def check(request: Request) -> None:
 
 
 def start(request: Request) -> Session:
-    """Look at the machine and plan the run; raises a ScalemarkError where it cannot be done."""
+    """Look at the machine and plan the run; raises a ScalemarkError, and leaves no folder, where it cannot be done."""
     started_s = time.monotonic()
     check(request)
-    corpus = prepare_kjv(request.results_root / "corpora")
     folder = ResultsFolder(request.results_root).start_run(new_run_id(datetime.now(UTC)))
+    try:
+        return _start(request, folder, started_s)
+    except ScalemarkError:
+        if not folder.log_path.exists() or folder.log_path.stat().st_size == 0:
+            shutil.rmtree(folder.path)
+        raise
+
+
+def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
+    corpus = prepare_kjv(request.results_root / "corpora")
     site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device)
     scouted = scout(site)
-    site = Site(corpus.train_path, folder.log_path, site.threads, request.seed, scouted.device)
+    site = replace(site, device=scouted.device)
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     plan, grid = _plan(request, scouted, corpus, left_s)
     if not plan.cells and not grid.orders:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise --scale-budget")
+    run_started = _run_started(request, folder, site, scouted)
+    find_baseline(request.results_root, run_started.machine.id)  # one that cannot be read is found now, not at the end
     journal = Journal(folder.journal_path)
-    journal.append(_run_started(request, folder, site, scouted))
+    journal.append(run_started)
     return Session(folder, journal, site, scouted, corpus, plan, grid, request.budget_s, started_s)
 
 
 def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> tuple[Plan, GridPlan]:
     """Share the time between timing and training; what one does not need, the other gets."""
-    workloads = [workload.model_copy(update={"device": scouted.device}) for workload in request.workloads]
-    update = {"device": scouted.device, "corpus": corpus.identity}
-    configs = [
-        config.model_copy(update=update if config.model else {"device": scouted.device}) for config in request.trainings
-    ]
+    workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
+    configs = [placed(config, scouted.device, corpus) for config in request.trainings]
 
     def step_s(accounting: Accounting) -> float:
         return expected_step_s(accounting, scouted)
@@ -113,6 +124,12 @@ def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> 
     plan = plan_campaign(workloads, scouted, timing_s)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
     return plan, plan_grid(configs, step_s, training_s)
+
+
+def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thing:
+    """What a benchmark declares, on this run's device and (for a language model that is trained) its text."""
+    names_text = isinstance(thing, TrainingConfig) and thing.model is not None
+    return thing.model_copy(update={"device": device, **({"corpus": corpus.identity} if names_text else {})})
 
 
 def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted) -> RunStarted:

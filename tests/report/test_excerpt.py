@@ -3,6 +3,7 @@ import pytest
 
 from scalemark.analysis import analyse
 from scalemark.errors import InputError
+from scalemark.model.ladder import DIAGONAL
 from scalemark.report.excerpt import BEGIN, END, fill
 
 ANALYSIS = analyse(factories.make_suite())
@@ -20,10 +21,9 @@ def test_filling_again_changes_nothing() -> None:
     assert fill(once, ANALYSIS) == once
 
 
-def test_each_model_is_shown_once_at_the_commonest_batch() -> None:
+def test_the_ladder_is_shown_once_and_no_other_shape_or_batch() -> None:
     lines = fill(f"{BEGIN}\n{END}", ANALYSIS).split("Predicted")[0].splitlines()
-    models = [line.split("|")[1].strip() for line in lines if line.startswith("| d")]
-    assert len(models) == len(set(models)) == 13
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("| d")] == [r.name for r in DIAGONAL]
 
 
 def test_a_text_without_markers_is_refused_with_what_to_add() -> None:

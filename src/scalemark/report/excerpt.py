@@ -1,5 +1,6 @@
 """The excerpt of a report that a README shows, between two markers, so that its numbers are generated and not typed."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -8,7 +9,6 @@ from scalemark.report.headline import headline, machine_line
 from scalemark.report.markdown import escape, markdown_table
 from scalemark.report.tables import Table, cost_table, price_table
 from scalemark.schema import Analysis
-from scalemark.units import MISSING
 
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 COST_COLUMNS = ("model", "parameters", "step time", "tokens/s", "MFU", "peak memory")
@@ -25,7 +25,7 @@ def fill(text: str, analysis: Analysis) -> str:
 
 
 def _excerpt(analysis: Analysis) -> list[str]:
-    cost = _narrow(_commonest_batch(cost_table(analysis.suite)), COST_COLUMNS)
+    cost = _narrow(_ladder(cost_table(analysis.suite)), COST_COLUMNS)
     price = _narrow(price_table(analysis), PRICE_COLUMNS)
     parts = [f"**{escape(headline(analysis))}**", escape(machine_line(analysis))]
     parts += ["Measured, the whole training step:", markdown_table(cost)]
@@ -33,12 +33,19 @@ def _excerpt(analysis: Analysis) -> list[str]:
     return ["", *(line for part in parts for line in (part, ""))]
 
 
-def _commonest_batch(table: Table) -> Table:
-    """The rows of language models at the batch that most of them have."""
-    column = [column.title for column in table.columns].index("batch")
-    batches = Counter(row[column] for row in table.rows if row[column] != MISSING)
-    commonest = max(batches, key=lambda batch: batches[batch], default=None)
-    return replace(table, rows=tuple(row for row in table.rows if row[column] == commonest))
+def _ladder(table: Table) -> Table:
+    """The rows of one growing model: those in the proportions and at the batch that most rows have."""
+    titles = [column.title for column in table.columns]
+    kinds = [(_proportions(row[titles.index("model")]), row[titles.index("batch")]) for row in table.rows]
+    counts = Counter(kind for kind in kinds if kind[0] is not None)
+    commonest = max(counts, key=lambda kind: counts[kind], default=None)
+    return replace(table, rows=tuple(row for row, kind in zip(table.rows, kinds, strict=True) if kind == commonest))
+
+
+def _proportions(name: str) -> float | None:
+    """Width over depth of a plain rung, from its name; None for any other model."""
+    found = re.fullmatch(r"d(\d+)w(\d+)", name)
+    return int(found[2]) / int(found[1]) if found else None
 
 
 def _narrow(table: Table, titles: tuple[str, ...]) -> Table:
