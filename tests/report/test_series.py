@@ -1,6 +1,6 @@
 import factories
-import pytest
 
+from scalemark.analysis import analyse
 from scalemark.report.series import (
     GROWING,
     OTHER,
@@ -10,7 +10,7 @@ from scalemark.report.series import (
     step_time_rows,
     training_curve_rows,
 )
-from scalemark.schema import Analysis, CurvePoint
+from scalemark.schema import Analysis, CurvePoint, TaskRef, TrainingConfig
 
 
 def test_steps_of_another_batch_do_not_share_the_chart() -> None:
@@ -34,13 +34,23 @@ def test_a_step_stands_at_its_parameters_and_median() -> None:
     assert (row["x"], row["y"]) == (cell.accounting.params_non_embedding, cell.time_s.value)
 
 
-def test_compute_is_about_six_flops_per_parameter_and_token() -> None:
-    run = factories.make_training_run(factories.TRAINED_SHAPES[-1], 1_000_000)
-    suite = factories.make_suite().model_copy(update={"training_runs": (run,)})
-    assert run.accounting is not None
-    weights = run.accounting.params_non_embedding + run.accounting.params_head
-    attention = 12 * 2 * 96 * 128
-    assert loss_rows(suite)[0]["x"] == pytest.approx((6 * weights + attention) * 1_000_000, rel=0.01)
+def test_runs_and_frontier_count_compute_alike() -> None:
+    suite = factories.make_suite()
+    law = analyse(suite).law("loss")
+    assert law is not None
+    compute = [row["x"] for row in loss_rows(suite)]
+    assert (min(compute), max(compute)) == (law.domain["compute_flops"].low, law.domain["compute_flops"].high)
+
+
+def test_tasks_of_a_user_do_not_share_an_axis_with_language_models() -> None:
+    suite = factories.make_suite()
+    task = suite.training_runs[0].model_copy(
+        update={"config": TrainingConfig(task=TaskRef(path="bench_mine.py", function="mine"), tokens=100)}
+    )
+    both = suite.model_copy(update={"training_runs": (*suite.training_runs, task)})
+    assert "mine" not in {row["model"] for row in training_curve_rows(both)}
+    alone = suite.model_copy(update={"training_runs": (task,)})
+    assert {row["model"] for row in training_curve_rows(alone)} == {"mine"}
 
 
 def test_a_curve_of_one_point_is_no_line() -> None:

@@ -8,7 +8,7 @@ coefficient says why a machine is slow. Fitted by non-negative least squares on 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -84,20 +84,55 @@ FORMS: dict[LawKind, str] = {
 }
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """What a law is fitted to. values: one per cell; resampled: their bootstrap, shape (cells, replicates)."""
+
+    kind: LawKind
+    unit: str
+    subject: str
+    terms: tuple[Term, ...]
+    counted: tuple[Accounting, ...]
+    values: np.ndarray
+    resampled: np.ndarray
+    seed: int
+
+    @property
+    def quantities(self) -> np.ndarray:
+        """Shape (cells, terms)."""
+        return np.array([[term.of(accounting) for term in self.terms] for accounting in self.counted])
+
+    @property
+    def params(self) -> np.ndarray:
+        """Non-embedding parameters, shape (cells,)."""
+        return np.array([accounting.params_non_embedding for accounting in self.counted])
+
+    def only(self, kept: np.ndarray) -> "_Problem":
+        """The same law on the cells where `kept` is true."""
+        counted = tuple(accounting for accounting, keep in zip(self.counted, kept, strict=True) if keep)
+        return replace(self, counted=counted, values=self.values[kept], resampled=self.resampled[kept])
+
+
 def fit_time_law(cells: Sequence[Cell], seed: int = 0) -> Law:
     """Step time of cells that differ in shape alone; raises FitError where there are too few."""
-    usable = [cell for cell in cells if cell.accounting and cell.time_s]
-    seconds = np.array([cell.time_s.value for cell in usable if cell.time_s])
-    resampled = np.stack([_resampled_seconds(cell, seed) for cell in usable]) if usable else np.empty((0, REPLICATES))
-    return _fit("step_time", "s", "training step", TIME_TERMS, usable, seconds, resampled, seed)
+    usable = [(cell, cell.accounting, cell.time_s) for cell in cells if cell.accounting and cell.time_s]
+    counted = tuple(accounting for _, accounting, _ in usable)
+    seconds = np.array([time_s.value for _, _, time_s in usable])
+    resampled = np.array([_resampled_seconds(cell, seed) for cell, _, _ in usable])
+    return _fit(_Problem("step_time", "s", "training step", TIME_TERMS, counted, seconds, resampled, seed))
 
 
 def fit_memory_law(cells: Sequence[Cell], seed: int = 0) -> Law:
     """Peak allocated bytes of a step; raises FitError where there are too few cells."""
-    usable = [cell for cell in cells if cell.accounting and cell.memory and cell.memory.allocated_bytes]
-    peaks = np.array([cell.memory.allocated_bytes for cell in usable if cell.memory], dtype=float)
+    usable = [
+        (cell.accounting, float(cell.memory.allocated_bytes))
+        for cell in cells
+        if cell.accounting and cell.memory and cell.memory.allocated_bytes
+    ]
+    counted = tuple(accounting for accounting, _ in usable)
+    peaks = np.array([peak for _, peak in usable])
     resampled = np.repeat(peaks[:, None], REPLICATES, axis=1)
-    return _fit("memory", "bytes", "peak of allocated tensors", MEMORY_TERMS, usable, peaks, resampled, seed)
+    return _fit(_Problem("memory", "bytes", "peak of allocated tensors", MEMORY_TERMS, counted, peaks, resampled, seed))
 
 
 def predict(law: Law, accounting: Accounting) -> Estimate:
@@ -126,44 +161,30 @@ def _resampled_seconds(cell: Cell, seed: int) -> np.ndarray:
     return drawn
 
 
-def _fit(
-    kind: LawKind,
-    unit: str,
-    subject: str,
-    terms: tuple[Term, ...],
-    cells: Sequence[Cell],
-    values: np.ndarray,
-    resampled: np.ndarray,
-    seed: int,
-    with_holdout: bool = True,
-) -> Law:
-    sizes = {cell.accounting.params_total for cell in cells if cell.accounting}
+def _fit(problem: _Problem, with_holdout: bool = True) -> Law:
+    sizes = {accounting.params_total for accounting in problem.counted}
     if len(sizes) < FEWEST_SIZES:
         raise FitError(
             f"{len(sizes)} measured model sizes are too few for a law: measure at least {FEWEST_SIZES} rungs"
         )
-    quantities = np.array([[term.of(cell.accounting) for term in terms] for cell in cells if cell.accounting])
-    coefficients = _solve(quantities, values)
-    draws = _bootstrap(quantities, resampled, seed)
-    log_residuals = np.log(quantities @ coefficients) - np.log(values)
-    spent = int(np.count_nonzero(coefficients))
-    counted = [cell.accounting for cell in cells if cell.accounting]
+    quantities = problem.quantities
+    coefficients = _solve(quantities, problem.values)
+    draws = _bootstrap(quantities, problem.resampled, problem.seed)
+    log_residuals = np.log(quantities @ coefficients) - np.log(problem.values)
+    items = np.array([accounting.items for accounting in problem.counted])
     return Law(
-        kind=kind,
-        form=FORMS[kind],
-        unit=unit,
-        subject=subject,
-        parameters=tuple(_parameter(term, coefficients[i], draws[:, i]) for i, term in enumerate(terms)),
-        domain={
-            "params_non_embedding": range_of(np.array([accounting.params_non_embedding for accounting in counted])),
-            "items": range_of(np.array([accounting.items for accounting in counted])),
-        },
-        n=len(cells),
+        kind=problem.kind,
+        form=FORMS[problem.kind],
+        unit=problem.unit,
+        subject=problem.subject,
+        parameters=tuple(_parameter(term, coefficients[i], draws[:, i]) for i, term in enumerate(problem.terms)),
+        domain={"params_non_embedding": range_of(problem.params), "items": range_of(items)},
+        n=len(problem.values),
         residuals=tuple(float(value) for value in np.expm1(log_residuals)),
-        residual_sd=residual_sd(log_residuals, spent),
+        residual_sd=residual_sd(log_residuals, int(np.count_nonzero(coefficients))),
         coefficients=tuple(float(value) for value in coefficients),
         draws=tuple(tuple(float(value) for value in draw) for draw in draws),
-        holdout=_holdout(kind, unit, subject, terms, cells, values, resampled, seed) if with_holdout else None,
+        holdout=_holdout(problem) if with_holdout else None,
     )
 
 
@@ -198,32 +219,21 @@ def _parameter(term: Term, coefficient: float, draws: np.ndarray) -> Parameter:
     )
 
 
-def _holdout(
-    kind: LawKind,
-    unit: str,
-    subject: str,
-    terms: tuple[Term, ...],
-    cells: Sequence[Cell],
-    values: np.ndarray,
-    resampled: np.ndarray,
-    seed: int,
-) -> Holdout | None:
+def _holdout(problem: _Problem) -> Holdout | None:
     """Hide the two largest sizes, refit to the rest, predict them; None where the rest is too little."""
-    params = np.array([cell.accounting.params_non_embedding for cell in cells if cell.accounting])
-    sizes = np.unique(params)
+    sizes = np.unique(problem.params)
     if len(sizes) < FEWEST_SIZES + HOLDOUT_SHAPES:
         return None
-    kept = params < sizes[-HOLDOUT_SHAPES]
-    if sizes[-1] < HOLDOUT_STEP * params[kept].max():
+    kept = problem.params < sizes[-HOLDOUT_SHAPES]
+    above = float(problem.params[kept].max())
+    if sizes[-1] < HOLDOUT_STEP * above:
         return None
-    rest = [cell for cell, keep in zip(cells, kept, strict=True) if keep]
-    law = _fit(kind, unit, subject, terms, rest, values[kept], resampled[kept], seed, with_holdout=False)
-    hidden = [cell.accounting for cell, keep in zip(cells, kept, strict=True) if not keep and cell.accounting]
-    predictions = [predict(law, accounting) for accounting in hidden]
-    measured = values[~kept]
+    law = _fit(problem.only(kept), with_holdout=False)
+    hidden = problem.only(~kept)
+    pairs = list(zip([predict(law, accounting) for accounting in hidden.counted], hidden.values, strict=True))
     return Holdout(
         variable="params_non_embedding",
-        above=float(params[kept].max()),
-        errors=tuple(float(p.value / value - 1) for p, value in zip(predictions, measured, strict=True)),
-        covered=sum(p.low <= value <= p.high for p, value in zip(predictions, measured, strict=True)),
+        above=above,
+        errors=tuple(float(predicted.value / value - 1) for predicted, value in pairs),
+        covered=sum(bool(predicted.low <= value <= predicted.high) for predicted, value in pairs),
     )

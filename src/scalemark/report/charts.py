@@ -103,7 +103,7 @@ def loss_figure(analysis: Analysis) -> Figure | None:
     if not rows:
         return None
     x, y = flops_axis(_ends("x", rows, line)), loss_axis(_ends("y", rows, line))
-    frame = Frame(x, y, "training compute", "validation loss (nats/token)")
+    frame = Frame(x, y, "training compute, 6·N·D", "validation loss (nats/token)")
     frontier = " Grey: the lowest loss that a compute budget is expected to reach." if line else ""
     caption = f"Points: training runs, joined where the model is the same.{frontier}{_line_words(line)}"
     chart = _chart(*_law_layers(frame, line, GREY), *_model_layers(frame, rows))

@@ -158,7 +158,11 @@ def _run_row(run: TrainingRun) -> Row:
 
 
 def _by_size(suite: Suite) -> list[TrainingRun]:
-    return sorted(suite.training_runs, key=lambda run: (_non_embedding(run), run.config.tokens, run.config.key))
+    """Language models by size, or a user's own tasks where there is nothing else: their losses share no axis."""
+    language_models = [run for run in suite.training_runs if run.config.model]
+    return sorted(
+        language_models or suite.training_runs, key=lambda run: (_non_embedding(run), run.config.tokens, run.config.key)
+    )
 
 
 def _non_embedding(run: TrainingRun) -> int:
@@ -166,7 +170,5 @@ def _non_embedding(run: TrainingRun) -> int:
 
 
 def _compute_flops(run: TrainingRun) -> float:
-    """Model FLOPs of every step, attention included (PaLM, appendix B); 0 where only the task knows its steps."""
-    if run.accounting is None or run.config.batch is None:
-        return 0.0
-    return run.accounting.flops.model_flops("step") * run.config.n_steps
+    """6·N·D, N without embeddings, as the loss law counts it, so that runs and frontier share an axis; 0 unknown."""
+    return 6.0 * _non_embedding(run) * run.config.tokens
