@@ -24,8 +24,10 @@ SCOUTED = Scouted(
 CORPUS = Corpus("kjv@abc", Path("train.bin"), Path("validation.bin"))
 STEPS = tuple(Workload(phase="step", model=r, batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw") for r in DIAGONAL)
 
+GRID = training_grid()
 
-def request(root: Path, budget_s: float = 480.0, workloads=STEPS, trainings=training_grid()) -> Request:
+
+def request(root: Path, budget_s: float = 480.0, workloads=STEPS, trainings=GRID) -> Request:
     return Request(workloads, trainings, budget_s, device="auto", seed=0, results_root=root)
 
 
