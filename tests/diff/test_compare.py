@@ -244,3 +244,17 @@ def test_suites_with_nothing_in_common_are_not_called_the_same() -> None:
 def test_every_cell_is_told_once_in_time() -> None:
     told = [c.subject for c in compare(BASE, suite_of_seed(1)).comparisons if c.metric == "time_s"]
     assert told == [cell.workload.key for cell in BASE.cells]
+
+
+def test_what_neither_run_had_time_for_is_not_compared() -> None:
+    skipped = unmeasured("skipped", "more than the budget has left")
+    diff = compare(with_cell(BASE, **skipped), with_cell(make_suite("new"), **skipped))
+    assert not [c for c in diff.comparisons if c.subject == KEY and c.metric == "time_s"]
+
+
+def test_a_run_that_was_narrowed_down_misses_nothing_that_it_did_not_ask_for() -> None:
+    settings = BASE.settings.model_copy(update={"selection": "step"})
+    part = BASE.model_copy(update={"cells": BASE.cells[:3], "training_runs": (), "settings": settings})
+    assert {c.subject for c in compare(BASE, part).comparisons} == {cell.workload.key for cell in BASE.cells[:3]}
+    whole = part.model_copy(update={"settings": BASE.settings})
+    assert "missing" in {c.verdict for c in compare(BASE, whole).comparisons}

@@ -9,7 +9,7 @@
 Not compared: resident memory, which the allocator's mood moves, and energy and training time, which carry no interval.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from scalemark.diff.verdict import judge_counter, judge_loss, judge_ratio, ratio_of, worst
@@ -70,12 +70,24 @@ class _Machines:
 def _compare_cells(base: Suite, new: Suite, machines: _Machines) -> Iterator[Comparison]:
     base_cells = {cell.workload.key: cell for cell in base.cells}
     new_cells = {cell.workload.key: cell for cell in new.cells}
-    for key in base_cells | new_cells:
+    for key in _asked_for(base_cells, new_cells, new):
         before, after = base_cells.get(key), new_cells.get(key)
         if before and after:
             yield from _compare_counters(before, after)
             yield from _compare_memory(before, after, machines)
-        yield from _compare_time(key, before, after, machines)
+        if not _both_skipped(before, after):
+            yield from _compare_time(key, before, after, machines)
+
+
+def _asked_for(
+    base: Mapping[str, Cell | TrainingRun], new: Mapping[str, Cell | TrainingRun], suite: Suite
+) -> list[str]:
+    """Keys to compare: all, but for those that a run narrowed down (`-k`, `--scale-rungs`) did not ask for."""
+    return list(new if suite.settings.selection else {**base, **new})
+
+
+def _both_skipped(before: Cell | TrainingRun | None, after: Cell | TrainingRun | None) -> bool:
+    return before is not None and after is not None and before.status == after.status == "skipped"
 
 
 def _compare_counters(before: Cell, after: Cell) -> Iterator[Comparison]:
@@ -180,8 +192,10 @@ def _status(measured: Cell | TrainingRun | None) -> str | None:
 def _compare_runs(base: Suite, new: Suite, machines: _Machines) -> Iterator[Comparison]:
     base_runs = {run.config.key: run for run in base.training_runs}
     new_runs = {run.config.key: run for run in new.training_runs}
-    for key in base_runs | new_runs:
+    for key in _asked_for(base_runs, new_runs, new):
         before, after = base_runs.get(key), new_runs.get(key)
+        if _both_skipped(before, after):
+            continue
         named = before or after
         assert named is not None
         yield _compare_loss(f"{named.config} ({key})", before, after, machines)

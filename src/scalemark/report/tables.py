@@ -26,6 +26,7 @@ from scalemark.schema import (
     Analysis,
     Cell,
     Comparison,
+    Diff,
     Energy,
     Estimate,
     Holdout,
@@ -49,6 +50,7 @@ from scalemark.units import (
 
 LAW_TITLES: dict[LawKind, str] = {"step_time": "Step time law", "memory": "Memory law", "loss": "Loss law"}
 UNAVAILABLE = "unavailable"
+MOST_INCONCLUSIVE_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -372,7 +374,7 @@ def _price_row(tag: PriceTag) -> tuple[str, ...]:
 
 
 def diff_table(analysis: Analysis) -> Table:
-    """What differs from the baseline; what stayed the same is only counted."""
+    """What differs from the baseline; what stayed the same, or is only uncertain, is counted."""
     diff = analysis.diff
     if diff is None:
         return Table(
@@ -386,14 +388,22 @@ def diff_table(analysis: Analysis) -> Table:
         Column("now", "number", 1),
         Column("change", "prose"),
     )
-    rows = tuple(_diff_row(comparison) for comparison in diff.comparisons if comparison.verdict != "same")
+    rows = tuple(map(_diff_row, _listed(diff)))
     fields = f" These fields differ: {', '.join(diff.differing_fields)}." if diff.differing_fields else ""
     note = f"{diff.base_id} against {diff.new_id}: {count_verdicts(diff)}.{fields}"
     return Table("Against the baseline", columns, rows, note + advisory_note(diff))
 
 
-def _diff_row(comparison: Comparison) -> tuple[str, ...]:
+def _listed(diff: Diff) -> list[Comparison]:
+    """What is worth a row: everything but what is the same, and but the inconclusive where they are many."""
+    different = [comparison for comparison in diff.comparisons if comparison.verdict != "same"]
+    inconclusive = [comparison for comparison in different if comparison.verdict == "inconclusive"]
+    if len(inconclusive) <= MOST_INCONCLUSIVE_ROWS:
+        return different
+    return [comparison for comparison in different if comparison.verdict != "inconclusive"]
 
+
+def _diff_row(comparison: Comparison) -> tuple[str, ...]:
     return (
         comparison.verdict,
         comparison.subject,
