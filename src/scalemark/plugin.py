@@ -119,10 +119,16 @@ class ScalePlugin:
             device=self.config.getoption("scale_device"),
             seed=self.config.getoption("scale_seed"),
             results_root=self.results_root,
-            selection=self.config.getoption("keyword") or self.config.getoption("scale_rungs") or None,
+            selection=self._selection(),
         )
         check(request)
         return request
+
+    def _selection(self) -> str | None:
+        """How the cells were narrowed down: by keyword, marker, rung, file or test; None for a whole folder."""
+        given = [self.config.getoption(name) for name in ("keyword", "markexpr", "scale_rungs")]
+        files = [arg for arg in self.config.args if ".py" in arg]
+        return " ".join([*filter(None, given), *files]) or None
 
     def _measure(self, request: "Request") -> None:
         from scalemark.session import describe, finish, measure, start

@@ -14,7 +14,7 @@ from scalemark.report.tables import (
     training_table,
     warning_table,
 )
-from scalemark.schema import Analysis, Cell, Energy, MeasurementWarning, Suite, TrainingRun
+from scalemark.schema import Analysis, Cell, Comparison, Diff, Energy, MeasurementWarning, Suite, TrainingRun
 
 
 def column(table: Table, title: str) -> list[str]:

@@ -79,10 +79,8 @@ def _compare_cells(base: Suite, new: Suite, machines: _Machines) -> Iterator[Com
             yield from _compare_time(key, before, after, machines)
 
 
-def _asked_for(
-    base: Mapping[str, Cell | TrainingRun], new: Mapping[str, Cell | TrainingRun], suite: Suite
-) -> list[str]:
-    """Keys to compare: all, but for those that a run narrowed down (`-k`, `--scale-rungs`) did not ask for."""
+def _asked_for(base: Mapping[str, object], new: Mapping[str, object], suite: Suite) -> list[str]:
+    """Keys to compare: all, but for those that a run narrowed down (`-k`, one file) did not ask for."""
     return list(new if suite.settings.selection else {**base, **new})
 
 
