@@ -9,7 +9,9 @@ Joins the stages and holds what they share: the run's folder, its journal and it
 import math
 import shutil
 import subprocess
+import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +22,7 @@ import scalemark
 from scalemark.errors import BudgetError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.orders import Scouted
-from scalemark.measure.selection import N_BLOCKS, Plan, expected_step_s, plan_campaign
+from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell, expected_step_s, plan_campaign
 from scalemark.process import default_threads, worker_environment
 from scalemark.record.assemble import assemble
 from scalemark.record.baseline import find_baseline
@@ -37,6 +39,7 @@ SMALLEST_BUDGET_S = 45.0
 REPORT_S = 12.0
 # What timing gets, at least, where there is training too.
 TIMING_SHARE = 0.45
+PLAN_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -163,33 +166,39 @@ def _commit() -> str | None:
 
 def describe(session: Session) -> list[str]:
     """The plan in words: what runs, what does not, and for how long."""
+    plan, grid = session.plan, session.grid
+    runs = [f"{order.config} ({format_seconds(order.expected_s, 2)})" for order in grid.orders]
     lines = [
-        f"{len(session.plan.cells)} cells and {len(session.grid.orders)} training runs on {session.site.device} "
-        f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}"
+        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.site.device} "
+        f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}",
+        *_describe_rungs(plan),
+        *_wrapped("train: ", runs),
     ]
-    lines += _describe_rungs(session.plan)
-    lines += [f"  train {order.config}: about {format_seconds(order.expected_s, 2)}" for order in session.grid.orders]
-    left_out = [(cell.workload.key, cell.reason) for cell in session.plan.ruled_out]
-    left_out += [(f"train {order.config}", "more than the budget has left") for order in session.grid.left_out]
-    if left_out:
-        names = ", ".join(name for name, _ in left_out)
-        lines.append(f"  left out (raise --scale-budget, or free memory): {names}")
-    return lines
+    left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
+    left_out += [f"train {order.config}" for order in grid.left_out]
+    return [*lines, *_wrapped("no time or memory for: ", left_out)]
 
 
 def _describe_rungs(plan: Plan) -> list[str]:
     """A line per rung: its size, its cells, and their expected time."""
-    by_rung: dict[str, list[int]] = {}
-    for index, cell in enumerate(plan.cells):
-        by_rung.setdefault(cell.workload.rung, []).append(index)
-    lines = []
-    for rung, indices in by_rung.items():
-        cells = [plan.cells[index] for index in indices]
-        accounting = cells[0].accounting
-        size = f"{format_count(accounting.params_non_embedding)} parameters, " if accounting else ""
-        least_s = sum(cell.least_s for cell in cells)
-        lines.append(f"  {rung}: {size}{len(cells)} cells, at least {format_seconds(least_s, 2)}")
-    return lines
+    by_rung: dict[str, list[PlannedCell]] = {}
+    for cell in plan.cells:
+        by_rung.setdefault(cell.workload.rung, []).append(cell)
+    return [f"  {rung}: {_describe_cells(cells)}" for rung, cells in by_rung.items()]
+
+
+def _describe_cells(cells: Sequence[PlannedCell]) -> str:
+    accounting = cells[0].accounting
+    size = f"{format_count(accounting.params_non_embedding)} parameters, " if accounting else ""
+    count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    return f"{size}{count}, at least {format_seconds(sum(cell.least_s for cell in cells), 2)}"
+
+
+def _wrapped(label: str, names: Sequence[str]) -> list[str]:
+    """The names after their label, over as many lines as they need; nothing where there are none."""
+    if not names:
+        return []
+    return textwrap.wrap(label + ", ".join(names), PLAN_COLUMNS, initial_indent="  ", subsequent_indent="    ")
 
 
 def measure(session: Session, tell: Callable[[str], None]) -> None:
