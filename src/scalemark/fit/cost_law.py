@@ -164,9 +164,7 @@ def _resampled_seconds(cell: Cell, seed: int) -> np.ndarray:
 def _fit(problem: _Problem, with_holdout: bool = True) -> Law:
     sizes = {accounting.params_total for accounting in problem.counted}
     if len(sizes) < FEWEST_SIZES:
-        raise FitError(
-            f"{len(sizes)} measured model sizes are too few for a law: measure at least {FEWEST_SIZES} rungs"
-        )
+        raise FitError(f"too few model sizes for a law ({len(sizes)}): measure at least {FEWEST_SIZES} rungs")
     quantities = problem.quantities
     coefficients = _solve(quantities, problem.values)
     draws = _bootstrap(quantities, problem.resampled, problem.seed)

@@ -427,7 +427,7 @@ def _ratio(ratio: Estimate | None) -> str:
 def warning_table(suite: Suite) -> Table:
     """What makes numbers worse than they look, each with advice."""
     rows = [(warning.subject, warning.message) for warning in suite.warnings]
-    rows += [("run", "Interrupted before it was complete: run it again to resume.")] * (not suite.complete)
+    rows += [("run", "Interrupted before it was complete: run it again for the rest.")] * (not suite.complete)
     rows += [("run", "This record is fake (made by a test): no baseline may come from it.")] * suite.fake
     return Table("Warnings", (Column("subject"), Column("what to do about it", "prose")), _unique(rows))
 
