@@ -28,6 +28,7 @@ LOG_WIDTH = 110
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of group scalemark in `pytest --help`."""
     group = parser.getgroup("scalemark", "what training costs as the model grows")
     group.addoption("--scale-budget", default="8m", metavar="TIME", help="time for the whole run: 2m, 8m (default), 1h")
     group.addoption(
@@ -81,6 +82,7 @@ class ScalePlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep what --scale-rungs names."""
         names = config.getoption("scale_rungs")
         if not names or not _measured_items(items):
             return
@@ -150,6 +152,7 @@ class ScalePlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
+        """Fit, diff and report what was measured; the suite is on disk already."""
         if self.suite is None or self.session is None:
             return
         from scalemark.session import conclude
@@ -159,6 +162,7 @@ class ScalePlugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """End with the costs, the laws, the verdict and where everything is."""
         if self.analysis is None:
             if self.paths:
                 terminalreporter.write_line(f"suite: {self.paths['suite'].resolve()}")
