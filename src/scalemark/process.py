@@ -9,6 +9,7 @@ The child ends when its standard input closes, so it never outlives its parent; 
 with it. What the child was doing when it died is in its last `Began`.
 """
 
+import io
 import json
 import os
 import queue
@@ -196,7 +197,9 @@ def _cause(returncode: int) -> tuple[Literal["oom", "failed"], str]:
 def serve(job_type: type[Job], work: Callable[[Job, Callable[[BaseModel], None]], None]) -> None:
     """The child's side: read the job, work on it with an `emit` for reports, and say that it is done."""
     reports = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not look like a report
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not look like a report …
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # … nor be lost when the parent ends a worker that is done
     job = job_type.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
