@@ -173,7 +173,8 @@ def test_a_users_own_model_is_named_by_its_task(task_analysis: Analysis) -> None
 def test_many_inconclusive_comparisons_are_counted_and_do_not_hide_a_regression() -> None:
     uncertain = tuple(Comparison(subject=f"cell {i}", metric="time_s", verdict="inconclusive") for i in range(9))
     slower = Comparison(subject="slow cell", metric="time_s", verdict="regressed")
-    diff = Diff(base_id="a", new_id="b", verdict="regressed", comparisons=(*uncertain, slower))
+    gone = Comparison(subject="gone cell", metric="time_s", verdict="missing")
+    diff = Diff(base_id="a", new_id="b", verdict="regressed", comparisons=(*uncertain, gone, slower))
     table = diff_table(Analysis(suite=factories.make_suite(), diff=diff))
-    assert [row[1] for row in table.rows] == ["slow cell"]
+    assert [row[1] for row in table.rows] == ["slow cell", "gone cell"]
     assert "9 inconclusive" in table.note

@@ -7,7 +7,7 @@ from scalemark.schema import Analysis, Ceilings, Cell, Diff, PriceTag, VerdictNa
 from scalemark.units import format_amount, format_seconds
 
 _FARTHEST = 10.0
-_VERDICT_ORDER: tuple[VerdictName, ...] = (
+VERDICT_ORDER: tuple[VerdictName, ...] = (
     "regressed",
     "improved",
     "inconclusive",
@@ -109,4 +109,4 @@ def advisory_note(diff: Diff) -> str:
 def count_verdicts(diff: Diff) -> str:
     """'2 regressed, 40 same'."""
     counts = Counter(comparison.verdict for comparison in diff.comparisons)
-    return ", ".join(f"{counts[name]} {name}" for name in _VERDICT_ORDER if counts[name]) or "nothing compared"
+    return ", ".join(f"{counts[name]} {name}" for name in VERDICT_ORDER if counts[name]) or "nothing compared"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from scalemark.report.headline import advisory_note, count_verdicts
+from scalemark.report.headline import VERDICT_ORDER, advisory_note, count_verdicts
 from scalemark.report.numbers import (
     Formatter,
     bytes_rate,
@@ -395,8 +395,9 @@ def diff_table(analysis: Analysis) -> Table:
 
 
 def _listed(diff: Diff) -> list[Comparison]:
-    """What is worth a row: everything but what is the same, and but the inconclusive where they are many."""
+    """What is worth a row, worst first: all but what is the same, and but the inconclusive where they are many."""
     different = [comparison for comparison in diff.comparisons if comparison.verdict != "same"]
+    different.sort(key=lambda comparison: VERDICT_ORDER.index(comparison.verdict))
     inconclusive = [comparison for comparison in different if comparison.verdict == "inconclusive"]
     if len(inconclusive) <= MOST_INCONCLUSIVE_ROWS:
         return different
