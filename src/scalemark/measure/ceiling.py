@@ -10,7 +10,7 @@ from scalemark.measure.device import Device
 from scalemark.measure.phases import nothing
 from scalemark.schema import Dtype, KernelMeasured
 
-# Large enough to amortise the edges, small enough to run many times: a second would be noise-bound, not compute-bound.
+# Large enough to amortise the edges, small enough to run many times in each block.
 GEMM_SIZE = {"cpu": 1536, "cuda": 8192}
 # Past any last-level cache, three arrays together.
 TRIAD_BYTES = {"cpu": 96 * 2**20, "cuda": 1 * 2**30}

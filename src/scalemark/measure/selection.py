@@ -9,6 +9,8 @@ from scalemark.model.accounting import account
 from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, Workload
 
 N_BLOCKS = 3
+# The seconds and shares below are rough readings of one two-core machine. They decide what is begun, never a result:
+# from the second block on, times are those that the first one saw.
 WORKER_START_S = 3.0
 KERNELS_S = 2.5
 CELL_START_S = 0.12

@@ -27,6 +27,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x and the result: (batch, T, d_model); cos and sin as `rotary_angles` gives them."""
         batch, seq_len, d_model = x.shape
         qkv = self.qkv(x).view(batch, seq_len, 3 * self.n_head, self.d_head)
         # Queries and keys are normalised and rotated as one tensor: half as many operators as one after the other.
@@ -48,6 +49,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x and the result: (…, d_model)."""
         hidden = self.up(x)
         if self.gated:
             gate, value = hidden.chunk(2, dim=-1)
@@ -94,6 +96,7 @@ class Transformer(nn.Module):
         self.initialise()
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Logits before any softmax, in the dtype of the head."""
         seq_len = tokens.shape[1]
         cos, sin = self.cos[:seq_len], self.sin[:seq_len]
         x = F.rms_norm(self.table(tokens), (self.config.d_model,))

@@ -2,7 +2,8 @@
 
 WARMUP_SHARE = 0.05
 DECAY_SHARE = 0.3
-# Found at width 64 on the default corpus; 1/√width kept the optimum in place from width 16 to 96 (docs/notes.md).
+# A starting point, not an optimum found here: no sweep over learning rates and widths has been run yet. What was tried
+# once, with one seed each, is in docs/notes.md; some higher rates did better.
 BASE_LEARNING_RATE, BASE_WIDTH = 8e-3, 64
 
 
