@@ -19,6 +19,7 @@ OTHER_BATCHES = [
     *scalemark.ladder("step", rungs=D4W256, batch=1, seq_len=1024, optimizer="adamw"),
 ]
 BFLOAT16 = scalemark.ladder("step", rungs=EVERY_SECOND, dtype="bfloat16", optimizer="adamw")
+COMPILED = scalemark.ladder("step", rungs=(scalemark.find_rung("d2w128"), *D4W256), optimizer="adamw", compiled=True)
 SGD = scalemark.ladder("step", rungs=EVERY_SECOND[:3], optimizer="sgd")
 
 
@@ -29,6 +30,11 @@ def bench_step(workload, measured):
 
 @pytest.mark.parametrize("workload", BFLOAT16, ids=str)
 def bench_step_bfloat16(workload, measured):
+    measured(workload)
+
+
+@pytest.mark.parametrize("workload", COMPILED, ids=str)
+def bench_step_compiled(workload, measured):
     measured(workload)
 
 

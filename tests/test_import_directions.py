@@ -12,7 +12,7 @@ import pytest
 import scalemark
 
 SOURCE_ROOT = Path(scalemark.__file__).parent
-BASE = frozenset({"errors", "units", "schema", "stats"})
+BASE = frozenset({"errors", "units", "schema", "stats", "system"})
 WITHOUT_TORCH = BASE | {"process", "record", "fit", "plan", "diff", "report"}
 JOINTS = frozenset({"__init__", "cli", "plugin", "session", "smoke", "analysis", "benchmarks", "doctor"})
 
@@ -22,6 +22,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "units": frozenset({"errors"}),
     "schema": frozenset(),
     "stats": frozenset({"schema"}),
+    "system": frozenset({"schema"}),
     "process": BASE,
     "model": BASE,
     "measure": BASE | {"model", "process"},

@@ -46,7 +46,7 @@ INI = """
     python_files = bench_*.py
     python_functions = bench_*
 """
-QUICK = ("--benchmark-only", "--scale-budget", "60s")
+QUICK = ("--benchmark-only", "--scale-budget", "120s")
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import textwrap
@@ -5,8 +6,21 @@ import time
 
 import psutil
 import pytest
+from fake_system import system_files, write_tree
 
-from scalemark.process import Began, Refused, Worker, WorkerDiedError, WorkerSilentError, work_through
+from scalemark.process import (
+    Began,
+    Refused,
+    Worker,
+    WorkerDiedError,
+    WorkerSilentError,
+    default_affinity,
+    default_threads,
+    moving_variables,
+    one_per_core,
+    work_through,
+    worker_environment,
+)
 from scalemark.schema import Frozen
 
 
@@ -92,3 +106,55 @@ def test_a_child_does_not_outlive_its_parent(tmp_path):
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not psutil.pid_exists(pid)
+
+
+def test_one_logical_cpu_of_every_core_is_used(tmp_path):
+    root = write_tree(tmp_path, system_files())
+    assert one_per_core({0, 1, 2, 3}, root) == (0, 2)
+
+
+def test_only_cpus_that_this_process_may_use_are_used(tmp_path):
+    root = write_tree(tmp_path, system_files())
+    assert one_per_core({1, 3}, root) == (1, 3)
+    assert one_per_core({2, 3}, root) == (2,)
+
+
+def test_where_cores_are_unknown_each_cpu_is_one(tmp_path):
+    assert one_per_core({5, 0, 1}, tmp_path) == (0, 1, 5)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_process_can_be_pinned_to_the_default_affinity_here():
+    affinity = default_affinity()
+    program = f"import os; os.sched_setaffinity(0, {affinity}); print(sorted(os.sched_getaffinity(0)))"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == str(sorted(affinity))
+
+
+def test_there_is_a_thread_for_every_core_unless_a_quota_allows_fewer():
+    affinity = default_affinity()
+    assert 1 <= default_threads() <= (len(affinity) if affinity else os.cpu_count())
+
+
+def test_variables_that_move_times_are_found_and_no_others():
+    moving = {
+        "CUDA_LAUNCH_BLOCKING": "1",
+        "KMP_BLOCKTIME": "0",
+        "LD_PRELOAD": "libjemalloc.so",
+        "MALLOC_ARENA_MAX": "1",
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "OMP_WAIT_POLICY": "active",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+        "TORCHINDUCTOR_MAX_AUTOTUNE": "1",
+    }
+    assert (
+        moving_variables({**moving, "HOME": "/nowhere", "PATH": "/bin", "SECRET_TOKEN": "x", "CUDA_HOME": "/cuda"})
+        == moving
+    )
+
+
+def test_a_worker_for_memory_alone_changes_the_allocator():
+    assert not [name for name in worker_environment(2) if name.startswith("MALLOC_")]
+    assert [name for name in worker_environment(2, for_memory=True) if name.startswith("MALLOC_")]
+    assert worker_environment(2)["OMP_NUM_THREADS"] == "2"

@@ -52,12 +52,7 @@ def law_cells(suite: Suite) -> list[Cell]:
     return [
         cell
         for cell in suite.cells
-        if cell.status == "ok"
-        and cell.workload.model
-        and cell.workload.phase == "step"
-        and cell.workload.dtype == "float32"
-        and cell.workload.optimizer == "adamw"
-        and cell.workload.device == suite.settings.device
+        if cell.status == "ok" and cell.workload.is_plain_step and cell.workload.device == suite.settings.device
     ]
 
 

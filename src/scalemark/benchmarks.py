@@ -30,12 +30,11 @@ def ladder(
     seq_len: int = SEQ_LEN,
     dtype: Dtype = "float32",
     optimizer: Optimizer | None = None,
+    compiled: bool = False,
 ) -> list[Workload]:
-    """One workload per rung. Which of them run depends on the budget and the memory."""
-    return [
-        Workload(phase=phase, model=model, batch=batch, seq_len=seq_len, dtype=dtype, optimizer=optimizer)
-        for model in rungs
-    ]
+    """One workload per rung. Which of them run depends on the budget and the memory. compiled: under torch.compile."""
+    how = {"phase": phase, "batch": batch, "seq_len": seq_len, "dtype": dtype, "optimizer": optimizer}
+    return [Workload.model_validate({"model": model, "compiled": compiled, **how}) for model in rungs]
 
 
 def workloads(

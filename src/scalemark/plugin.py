@@ -37,6 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--scale-rungs", metavar="NAMES", help="only these rungs of the ladder, as in d4w256,d6w384")
     group.addoption("--scale-results", metavar="DIR", help="folder for runs and baselines (default: results)")
     group.addoption(
+        "--scale-stated-power",
+        type=float,
+        metavar="WATTS",
+        help="what the device draws under load, to estimate energy in a column of its own (default: no estimate)",
+    )
+    group.addoption(
         "--scale-seed", type=int, default=0, metavar="N", help="seed of data, models and orders (default 0)"
     )
 
@@ -122,6 +128,7 @@ class ScalePlugin:
             seed=self.config.getoption("scale_seed"),
             results_root=self.results_root,
             selection=self._selection(),
+            stated_power_w=self.config.getoption("scale_stated_power"),
         )
         check(request)
         return request

@@ -11,12 +11,13 @@ with it. What the child was doing when it died is in its last `Began`.
 
 import io
 import json
+import math
 import os
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -26,6 +27,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from scalemark.errors import ScalemarkError
 from scalemark.schema import Frozen, JournalEntry
+from scalemark.system import ROOT, cpu_quota_cores, siblings
 
 
 class Began(Frozen):
@@ -54,18 +56,61 @@ class Refused(Frozen):
 # A fixed threshold makes glibc return every large block at once, so the resident size follows what is live. It costs
 # a page fault per page and allocation, so nothing is timed under it.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+_THREADS = ("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "LRU_CACHE_CAPACITY")
+_ALLOCATOR = ("MALLOC_", "LD_PRELOAD", "GLIBC_TUNABLES")
+_TORCH = ("PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_")
+_CUDA = ("CUDA_", "CUBLAS_", "CUDNN_", "NVIDIA_TF32_OVERRIDE")
+_MOVING = (*_THREADS, *_ALLOCATOR, *_TORCH, *_CUDA)
+# Named alike, but they only say where something lies or which version it is; images of containers set them.
+_STILL = frozenset({"CUDA_HOME", "CUDA_PATH", "CUDA_VERSION", "TORCH_HOME", "PYTORCH_VERSION", "PYTORCH_BUILD_VERSION"})
 
 
 def worker_environment(threads: int, for_memory: bool = False) -> dict[str, str]:
-    """Environment variables that a worker runs under."""
-    count = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    """Environment variables that a worker runs under.
+
+    They say how many threads each library may start; where those run is the worker's affinity, set before they are.
+    """
+    count = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS")}
     return {**count, **(_MEMORY if for_memory else {})}
 
 
+def moving_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Those that move times: of thread and math libraries, of the allocator, of torch and of CUDA. Sorted by name."""
+    names = (name for name in sorted(environment) if name.startswith(_MOVING) and name not in _STILL)
+    return {name: environment[name] for name in names}
+
+
 def default_threads() -> int:
-    """Physical cores that this process may use."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(usable, psutil.cpu_count(logical=False) or usable))
+    """One for every physical core that this process may use, but no more than its control group gets time for.
+
+    More threads than the quota allows would be stopped together for a part of every tenth of a second.
+    """
+    affinity = default_affinity()
+    cores = len(affinity) if affinity else psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return max(1, math.floor(min(cores, cpu_quota_cores() or math.inf)))
+
+
+def default_affinity(root: Path = ROOT) -> tuple[int, ...] | None:
+    """One logical CPU of every physical core that this process may use; None where the system has no affinity.
+
+    Two threads of one core share its vector units: a second one adds little and makes the times of both depend on
+    where the scheduler puts them. root: where /sys is.
+    """
+    return one_per_core(os.sched_getaffinity(0), root) if hasattr(os, "sched_getaffinity") else None
+
+
+def keep_to(affinity: Collection[int] | None) -> None:
+    """Let this process, and the threads that it starts from now on, run on these CPUs; nothing where there are none."""
+    if affinity and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, affinity)
+
+
+def one_per_core(cpus: Collection[int], root: Path = ROOT) -> tuple[int, ...]:
+    """The lowest of `cpus` on each physical core; where the cores are unknown, each CPU is taken for one."""
+    lowest: dict[str, int] = {}
+    for cpu in sorted(cpus):
+        lowest.setdefault(siblings(root, cpu), cpu)
+    return tuple(lowest.values())
 
 
 Message = Annotated[JournalEntry | Began | Progress | Refused, Field(discriminator="kind")]

@@ -8,6 +8,8 @@ Units are in the names (`_s`, `_bytes`, `_j`, `_flops`, `_per_s`); SI inside. `N
 measurement. The file format is `Suite`; its version and history:
 
     1  first version
+    2  rounds with what the machine did meanwhile, corrected times, marks, set-up apart; the operators and the predicted
+       memory of a phase; energy with its counter's properties; every matrix product of the ceiling; the workers
 """
 
 from hashlib import sha256
@@ -16,7 +18,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 INTERVAL_LEVEL = 0.9
 
 Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
@@ -26,6 +28,11 @@ CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed
 RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
 LawKind = Literal["step_time", "memory", "loss"]
+Purpose = Literal["scout", "time", "memory", "energy"]
+Kernel = Literal["gemm", "triad"]
+Mark = Literal["not_steady", "wide"]
+Tag = Literal["stolen", "preempted", "pressured", "throttled"]
+Facts = dict[str, str | int | float | None]
 
 
 class Frozen(BaseModel):
@@ -124,6 +131,7 @@ class Workload(Frozen):
     dtype: Dtype = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     optimizer: Optimizer | None = None
+    compiled: bool = False
 
     @property
     def rung(self) -> str:
@@ -135,14 +143,21 @@ class Workload(Frozen):
         """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
         shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
         what = self.model.name if self.model else self.task.key  # type: ignore[union-attr]
-        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device]
+        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device, "compiled" * self.compiled]
         return "/".join(part for part in parts if part)
+
+    @property
+    def is_plain_step(self) -> bool:
+        """Whether it is a rung's whole step in float32 with AdamW, not compiled: what cost laws are fitted to."""
+        plain = self.model and self.phase == "step" and self.dtype == "float32" and self.optimizer == "adamw"
+        return bool(plain) and not self.compiled
 
     def __str__(self) -> str:
         """Short name for a test: the phase is in the test's own name, unless a task has several."""
         if self.task:
             return f"{self.task.name}-{self.phase}"
-        return "-".join(filter(None, [self.rung, f"{self.batch}x{self.seq_len}", self.dtype, self.optimizer]))
+        shape = f"{self.batch}x{self.seq_len}"
+        return "-".join(filter(None, [self.rung, shape, self.dtype, self.optimizer, "compiled" * self.compiled]))
 
 
 class Flops(Frozen):
@@ -160,8 +175,16 @@ class Flops(Frozen):
 
     def model_flops(self, phase: Phase) -> float:
         """Model FLOPs of one phase: matmul + full attention, backward = 2 × forward (PaLM, appendix B)."""
-        passes = {"forward": 1, "eval": 1, "backward": 2, "step": 3, "optimizer": 0}[phase]
-        return passes * (self.matmul + self.attention_full)
+        return _FORWARD_PASSES[phase] * (self.matmul + self.attention_full)
+
+    def hardware_flops(self, phase: Phase) -> float:
+        """Model FLOPs, and those of the forward passes that the backward pass repeats (PaLM, appendix B: HFU)."""
+        repeated = self.recompute_forward_passes if phase in ("backward", "step") else 0
+        return (_FORWARD_PASSES[phase] + repeated) * (self.matmul + self.attention_full)
+
+
+# A backward pass costs two forward passes: one for the gradient of the inputs, one for that of the weights.
+_FORWARD_PASSES: dict[Phase, int] = {"forward": 1, "eval": 1, "backward": 2, "step": 3, "optimizer": 0}
 
 
 class Accounting(Frozen):
@@ -190,36 +213,131 @@ class Accounting(Frozen):
         return self.params_total - self.params_embedding - self.params_head
 
 
+class Conditions(Frozen):
+    """What the machine did while rounds were timed, in columns beside `Block.rounds_s`.
+
+    A turn is the rounds between two looks at the machine: one long round, or several short ones. Per turn: how many
+    rounds it has, what the hypervisor withheld of all CPUs (steal_s), how long some task waited for a CPU (pressure_s,
+    Linux PSI), how often a quota or heat held the cores back (throttled), and the matrix product just before it
+    (gemm_s). Before the first turn and after the last: the triad (triad_s). Per round: processor time of all threads
+    (cpu_s), how often the kernel took a CPU away (switches), and on CUDA the time until the host had asked for
+    everything (host_s). A column is None where the machine does not tell. tagged: rounds that something disturbed, by
+    what; they are kept.
+    """
+
+    turn_lengths: tuple[PositiveInt, ...]
+    steal_s: tuple[float, ...] | None = None
+    pressure_s: tuple[float, ...] | None = None
+    throttled: tuple[int, ...] | None = None
+    gemm_s: tuple[float, ...] | None = None
+    triad_s: tuple[float, ...] | None = None
+    cpu_s: tuple[float, ...] | None = None
+    switches: tuple[int, ...] | None = None
+    host_s: tuple[float, ...] | None = None
+    tagged: dict[Tag, tuple[int, ...]] = {}
+
+
 class Block(Frozen):
-    """One cell's share of one block: raw samples from one worker process."""
+    """One cell's share of one block: raw samples from one worker process.
+
+    setup_s: building the task. warmup_s: every round before the first that counts; the first of them also pays for
+    what happens once, compilation among it. steady: whether the two halves of the last warm-up rounds agreed.
+    state_before, state_after: clocks, temperature and throttle reasons of a GPU, read and never set.
+    """
 
     index: int
     warmup_s: tuple[float, ...]
     rounds_s: tuple[float, ...]
     setup_s: float
+    steady: bool = True
+    conditions: Conditions | None = None
+    state_before: Facts = {}
+    state_after: Facts = {}
 
 
 class Memory(Frozen):
     """Peak memory of one phase in a process of its own, untimed.
 
-    allocated_bytes: highest sum of live tensor bytes. resident_bytes: highest resident set of the process (CPU).
+    allocated_bytes: highest sum of live tensor bytes (CUDA: the allocator's peak). reserved_bytes: what CUDA's caching
+    allocator held at its peak. resident_bytes: highest resident set of the process (CPU); resident_before_bytes: the
+    same just before the round, the interpreter, torch and the model among it.
     """
 
     allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
     resident_bytes: int | None = None
+    resident_before_bytes: int | None = None
     method: str
     reason: str | None = None
 
 
+class PredictedMemory(Frozen):
+    """Peak memory of one phase as its shape gives it, before anything runs: the parts that are live at the peak.
+
+    peak_bytes: their sum. temporary_bytes: live only inside the operator at the peak.
+    """
+
+    peak_bytes: int
+    parameter_bytes: int
+    gradient_bytes: int = 0
+    optimizer_state_bytes: int = 0
+    activation_bytes: int = 0
+    logits_bytes: int = 0
+    temporary_bytes: int = 0
+    data_bytes: int = 0
+
+
+class Operators(Frozen):
+    """Operators that one round of a phase ran, seen below autograd: the same on every run of the same code.
+
+    calls: by name, views left out. bytes_read, bytes_written: of the tensors that they take and give, each once per
+    call; caches are not known here.
+    """
+
+    calls: dict[str, int]
+    bytes_read: int
+    bytes_written: int
+
+    @property
+    def total(self) -> int:
+        """How many operators ran."""
+        return sum(self.calls.values())
+
+
 class Energy(Frozen):
-    """Energy of one round, from a counter that was seen to advance; otherwise `unavailable` with the reason."""
+    """Energy of one round, from a counter that was seen to advance; otherwise `unavailable` with the reason.
+
+    source: 'powercap', 'nvml'. domain: which part of the machine it counts. method: how the phase was told apart from
+    its preparation. update_period_s: how often the counter moves; quantum_j: by how much at least. window_s, rounds: of
+    the longest window. idle_w: of the same domain at rest, and in joules_per_round all the same. estimated_j: from a
+    stated power, only where a user asked for it; no fit and no baseline reads it.
+    """
 
     status: Literal["ok", "unavailable"]
     reason: str | None = None
-    joules_per_round: NonNegativeFloat | None = None
+    joules_per_round: Estimate | None = None
     source: str | None = None
+    domain: str | None = None
+    method: str | None = None
     window_s: PositiveFloat | None = None
     rounds: PositiveInt | None = None
+    update_period_s: PositiveFloat | None = None
+    quantum_j: PositiveFloat | None = None
+    idle_w: Estimate | None = None
+    estimated_j: NonNegativeFloat | None = None
+    fake: bool = False
+
+
+class ControlVariate(Frozen):
+    """How far a cell's rounds followed a reference kernel, and how much of that was taken out.
+
+    coefficient: between 0 (not at all) and 1 (in proportion), estimated from the rounds of the campaign. reference_s:
+    what the kernel took in this run on the whole; the corrected time is that of such a moment.
+    """
+
+    kernel: Kernel
+    coefficient: Annotated[float, Field(ge=0, le=1)]
+    reference_s: PositiveFloat
 
 
 class MeasurementWarning(Frozen):
@@ -232,7 +350,10 @@ class MeasurementWarning(Frozen):
 class Cell(Frozen):
     """One workload's place in a campaign. Raw samples are kept; the estimates are derived from them.
 
-    time_s: median over blocks, bootstrap interval. mfu: model FLOP/s over the GEMM ceiling of the same run and dtype.
+    time_s: median over blocks, interval by block bootstrap; minimum_s: the fastest round. corrected_s: the same with
+    the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks. once_s: what the
+    first round takes beyond a steady one (compilation, lazy state). mfu, hfu: model and hardware FLOP/s over the GEMM
+    ceiling of the same run and dtype. vendor_mfu: over the vendor's peak, for a device in the table of `record.peaks`.
     """
 
     workload: Workload
@@ -240,10 +361,19 @@ class Cell(Frozen):
     reason: str | None = None
     accounting: Accounting | None = None
     blocks: tuple[Block, ...] = ()
+    marks: tuple[Mark, ...] = ()
     time_s: Estimate | None = None
+    minimum_s: float | None = None
+    corrected_s: Estimate | None = None
+    control: ControlVariate | None = None
+    once_s: Estimate | None = None
     items_per_s: Estimate | None = None
     flops_per_s: Estimate | None = None
     mfu: Estimate | None = None
+    hfu: Estimate | None = None
+    vendor_mfu: Estimate | None = None
+    operators: Operators | None = None
+    predicted_memory: PredictedMemory | None = None
     memory: Memory | None = None
     energy: Energy | None = None
 
@@ -322,9 +452,9 @@ class Machine(Frozen):
     """Fingerprint in three tiers. Only `identity` is hashed into `id`; unknown is null, and hashed as null."""
 
     id: str
-    identity: dict[str, str | int | float | None]
-    context: dict[str, str | int | float | None] = {}
-    state: dict[str, str | int | float | None] = {}
+    identity: Facts
+    context: Facts = {}
+    state: Facts = {}
 
     @property
     def summary(self) -> str:
@@ -335,26 +465,59 @@ class Machine(Frozen):
         return f"{device}, {facts.get('cores')} cores, {gib:.1f} GiB, torch {facts.get('torch')}"
 
 
+class GemmRate(Frozen):
+    """FLOP/s of one matrix product (m, k) × (k, n) on random data."""
+
+    device: Literal["cpu", "cuda"]
+    dtype: Dtype
+    m: PositiveInt
+    n: PositiveInt
+    k: PositiveInt
+    flops_per_s: Estimate
+
+
 class Ceilings(Frozen):
     """What the machine reached in this run on kernels that do nothing else: the denominators of MFU and bandwidth.
 
-    gemm_flops_per_s: by 'device/dtype', best square matrix product on random data. triad_bytes_per_s: by device,
-    STREAM triad over arrays past the last-level cache (McCalpin 1995), bytes read and written.
+    gemm_flops_per_s: by 'device/dtype', the best product of the sweep; gemm_sweep: all of them, the shapes of the
+    campaign's own models among them. triad_bytes_per_s: by device, STREAM triad over arrays past the last-level cache
+    (McCalpin 1995), bytes read and written; triad_array_bytes: of its three arrays together.
     """
 
     gemm_flops_per_s: dict[str, Estimate] = {}
     triad_bytes_per_s: dict[str, Estimate] = {}
+    triad_array_bytes: dict[str, int] = {}
+    gemm_sweep: tuple[GemmRate, ...] = ()
+
+
+class WorkerStarted(Frozen):
+    """A worker process as it found itself: what it runs with, and what the machine was doing just then.
+
+    start_s: from its launch to the first order, importing torch included. affinity: CPUs it may use (None where the
+    system does not tell). environment: variables that move times, where they are set.
+    """
+
+    kind: Literal["worker"] = "worker"
+    purpose: Purpose
+    index: int
+    start_s: float | None = None
+    threads: int
+    affinity: tuple[int, ...] | None = None
+    environment: dict[str, str] = {}
+    state: Facts = {}
 
 
 class Settings(Frozen):
-    """Every effective value of a run."""
+    """Every effective value of a run. stated_power_w: what a user says the device draws; only `estimated_j` uses it."""
 
     budget_s: PositiveFloat
     device: Literal["cpu", "cuda"]
     seed: int
     n_blocks: int
     threads: int
+    affinity: tuple[int, ...] | None = None
     environment: dict[str, str] = {}
+    stated_power_w: PositiveFloat | None = None
     selection: str | None = None
 
 
@@ -371,6 +534,7 @@ class Suite(Frozen):
     ceilings: Ceilings = Ceilings()
     cells: tuple[Cell, ...] = ()
     training_runs: tuple[TrainingRun, ...] = ()
+    workers: tuple[WorkerStarted, ...] = ()
     warnings: tuple[MeasurementWarning, ...] = ()
     complete: bool = True
     fake: bool = False
@@ -520,6 +684,7 @@ class CellPlanned(Frozen):
     kind: Literal["cell_planned"] = "cell_planned"
     workload: Workload
     accounting: Accounting | None = None
+    predicted_memory: PredictedMemory | None = None
     status: CellStatus | None = None
     reason: str | None = None
 
@@ -547,6 +712,12 @@ class CellCounted(Frozen):
     accounting: Accounting
 
 
+class OperatorsCounted(Frozen):
+    kind: Literal["operators"] = "operators"
+    key: str
+    operators: Operators
+
+
 class MemoryMeasured(Frozen):
     kind: Literal["memory"] = "memory"
     key: str
@@ -560,13 +731,19 @@ class EnergyMeasured(Frozen):
 
 
 class KernelMeasured(Frozen):
-    """One reference kernel in one block: FLOP/s for 'gemm', bytes/s for 'triad'."""
+    """One reference kernel in one block: FLOP/s for 'gemm', bytes/s for 'triad'.
+
+    shape: (m, n, k) of the product (m, k) × (k, n). array_bytes: of the triad's three arrays together. rates_per_s:
+    none where the product would have taken too much time or memory.
+    """
 
     kind: Literal["kernel"] = "kernel"
-    name: Literal["gemm", "triad"]
+    name: Kernel
     device: Literal["cpu", "cuda"]
     dtype: Dtype
     block_index: int
+    shape: tuple[int, int, int] | None = None
+    array_bytes: PositiveInt | None = None
     rates_per_s: tuple[float, ...]
 
 
@@ -594,6 +771,8 @@ JournalEntry = Annotated[
     | BlockMeasured
     | CellEnded
     | CellCounted
+    | WorkerStarted
+    | OperatorsCounted
     | MemoryMeasured
     | EnergyMeasured
     | KernelMeasured

@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 import scalemark
-from scalemark.errors import BudgetError, ScalemarkError
+from scalemark.errors import BudgetError, InputError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
+from scalemark.measure.energy import faked_sources
 from scalemark.measure.orders import Scouted
 from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell, expected_step_s, plan_campaign
-from scalemark.process import default_threads, worker_environment
+from scalemark.process import default_affinity, default_threads, worker_environment
 from scalemark.record.assemble import assemble
 from scalemark.record.baseline import find_baseline
 from scalemark.record.machine import fingerprint
 from scalemark.record.store import Journal, ResultsFolder, RunFolder, new_run_id, read_journal, save_suite
 from scalemark.schema import Accounting, Analysis, RunFinished, RunStarted, Settings, Suite, TrainingConfig, Workload
+from scalemark.system import machine_state
 from scalemark.train.corpus import Corpus, prepare_kjv
-from scalemark.train.executor import GridPlan, plan_grid, run_grid
+from scalemark.train.executor import GridPlan, Place, plan_grid, run_grid
 from scalemark.units import format_count, format_seconds
 
 Thing = TypeVar("Thing", Workload, TrainingConfig)
@@ -44,7 +46,7 @@ PLAN_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. selection: how cells were narrowed down, for the record."""
+    """What is asked for. selection: how cells were narrowed down, for the record. stated_power_w: see `Settings`."""
 
     workloads: tuple[Workload, ...]
     trainings: tuple[TrainingConfig, ...]
@@ -53,6 +55,7 @@ class Request:
     seed: int
     results_root: Path
     selection: str | None = None
+    stated_power_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,14 @@ class Session:
 
 
 def check(request: Request) -> None:
-    """Find what would fail later: raises BudgetError or StoreError before anything is measured."""
+    """Find what would fail later: raises InputError or StoreError before anything is measured."""
     if request.budget_s < SMALLEST_BUDGET_S:
         raise BudgetError(
             f"a budget of {format_seconds(request.budget_s)} is too short to measure anything: "
             f"give at least --scale-budget {SMALLEST_BUDGET_S:.0f}s"
         )
+    if request.stated_power_w is not None and not 0 < request.stated_power_w < math.inf:
+        raise InputError(f"no device draws {request.stated_power_w} W: give --scale-stated-power a positive number")
     ResultsFolder(request.results_root).check_writable()
 
 
@@ -100,7 +105,8 @@ def start(request: Request) -> Session:
 
 def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     corpus = prepare_kjv(request.results_root / "corpora")
-    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device)
+    affinity = default_affinity()
+    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device, affinity)
     scouted = scout(site)
     site = replace(site, device=scouted.device)
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
@@ -142,7 +148,9 @@ def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scout
         seed=request.seed,
         n_blocks=N_BLOCKS,
         threads=site.threads,
+        affinity=site.affinity,
         environment=worker_environment(site.threads),
+        stated_power_w=request.stated_power_w,
         selection=request.selection,
     )
     return RunStarted(
@@ -150,8 +158,9 @@ def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scout
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         scalemark_version=scalemark.__version__,
         commit=_commit(),
-        machine=fingerprint(scouted.facts, site.threads),
+        machine=fingerprint(scouted.facts, site.threads, affinity=site.affinity),
         settings=settings,
+        fake=bool(faked_sources()),
     )
 
 
@@ -204,14 +213,15 @@ def _wrapped(label: str, names: Sequence[str]) -> list[str]:
 def measure(session: Session, tell: Callable[[str], None]) -> None:
     """Time, then train in what time is left. Everything is in the journal the moment it is there."""
     if session.plan.cells:
-        Campaign(session.plan, session.site, session.journal.append, tell, session.scouted.energy_reason).run()
+        reason = session.scouted.energy_reason
+        Campaign(session.plan, session.site, session.journal.append, tell, reason, machine_state).run()
     else:
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
     left_s = session.started_s + session.budget_s - REPORT_S - time.monotonic()
     grid = replace(session.grid, budget_s=left_s)
-    device, threads = session.scouted.device, session.site.threads
-    run_grid(grid, session.corpus, device, threads, session.folder.log_path, session.journal.append, tell)
+    place = Place(session.scouted.device, session.site.threads, session.site.affinity, session.folder.log_path)
+    run_grid(grid, session.corpus, place, session.journal.append, tell)
 
 
 def finish(session: Session, complete: bool) -> Suite:

@@ -1,8 +1,15 @@
-"""Medians and their intervals. Rounds inside one block are correlated, so blocks are resampled first."""
+"""Medians, their intervals, and what a reference kernel explains of them.
+
+Rounds inside one process are correlated and processes differ from one another, so both are resampled: blocks first,
+then runs of consecutive rounds inside each. With three blocks the bootstrap sees too little of how much blocks differ,
+so its standard error is multiplied by Student's quantile and not by the normal one.
+"""
 
 from collections.abc import Sequence
+from math import exp, sqrt
 
 import numpy as np
+from scipy.stats import norm, t
 
 from scalemark.schema import INTERVAL_LEVEL, Estimate
 
@@ -19,25 +26,92 @@ def percentile_interval(draws: Sequence[float] | np.ndarray, value: float, level
 
 
 def median_over_blocks(blocks: Sequence[Sequence[float]], seed: int = 0, level: float = INTERVAL_LEVEL) -> Estimate:
-    """Median of the block medians, with a hierarchical bootstrap interval.
+    """Median of the block medians, with a hierarchical bootstrap interval, symmetric in the logarithm.
 
-    blocks: one sequence of samples per worker process. Blocks are drawn with replacement, then rounds within
-    each drawn block, so luck that belongs to a process widens the interval instead of hiding in many rounds.
+    blocks: one sequence of positive samples per worker process, in the order in which they were taken. Of few blocks
+    the interval is slightly too wide: with normal differences between blocks, 90 % intervals hold 93 % of the time at
+    three blocks, 94 % at five, 91 % at ten; with two 86 %. With a single block it knows nothing of how blocks differ.
     """
     arrays = [np.asarray(block, dtype=float) for block in blocks if len(block)]
     assert arrays, "a median needs at least one sample"
     value = float(np.median([np.median(array) for array in arrays]))
-    rng = np.random.default_rng(seed)
+    spread = float(np.std(np.log(_bootstrap_medians(arrays, np.random.default_rng(seed)))))
+    return _log_symmetric(value, _quantile(len(arrays), level) * spread, level)
+
+
+def relative_half_width(samples: Sequence[float], level: float = INTERVAL_LEVEL) -> float:
+    """Half the interval of the median of correlated samples of one process, over that median.
+
+    From the medians of about √n consecutive batches (batch means; Law & Kelton 2000, section 9.5.3), which hold what
+    neighbours share. Infinite for fewer than `_FEWEST_FOR_BATCHES` samples: they cannot tell.
+    """
+    array = np.asarray(samples, dtype=float)
+    if len(array) < _FEWEST_FOR_BATCHES:
+        return float("inf")
+    batches = np.array_split(array, int(sqrt(len(array))))
+    medians = np.array([np.median(batch) for batch in batches])
+    standard_error = float(medians.std(ddof=1)) / sqrt(len(medians))
+    return float(t.ppf((1 + level) / 2, len(medians) - 1)) * standard_error / float(np.median(array))
+
+
+_FEWEST_FOR_BATCHES = 16
+
+
+def halves_agree(samples: Sequence[float], tolerance: float) -> bool:
+    """Whether the medians of the first and the second half differ by no more than `tolerance`, relative to the first.
+
+    One sample, or none, agrees with itself: it is for the caller to ask for more.
+    """
+    middle = len(samples) // 2
+    if middle == 0:
+        return True
+    first, second = float(np.median(samples[:middle])), float(np.median(samples[-middle:]))
+    return abs(second / first - 1) <= tolerance
+
+
+def control_coefficient(log_times: np.ndarray, log_references: np.ndarray) -> float:
+    """How much of a reference kernel's slowness is in the times: a regression through 0, clipped to [0, 1].
+
+    log_times, log_references: deviations from what is typical of each, shape (n,). One standard error is taken off, so
+    that a coefficient which the data hardly tell costs nothing: taking out a reference that is only noise would put
+    its noise into the times. 0 where nothing varies. Control variates: Lavenberg & Welch 1981.
+    """
+    variation = float(np.sum(log_references**2))
+    if len(log_times) < 3 or variation <= 0:
+        return 0.0
+    slope = float(np.sum(log_references * log_times)) / variation
+    left = log_times - slope * log_references
+    error = sqrt(float(np.sum((log_references * left) ** 2))) / variation
+    return min(max(slope - error, 0.0), 1.0)
+
+
+def _bootstrap_medians(arrays: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Medians of block medians, shape (replicates,), each of blocks drawn with replacement, then of their rounds."""
     resampled = np.stack([_resampled_medians(array, len(arrays), rng) for array in arrays])
     chosen = rng.integers(len(arrays), size=(_REPLICATES, len(arrays)))
-    columns = np.arange(len(arrays))
-    replicates = np.arange(_REPLICATES)[:, None]
-    draws = np.median(resampled[chosen, replicates, columns], axis=1)
-    return percentile_interval(draws, value, level)
+    drawn = resampled[chosen, np.arange(_REPLICATES)[:, None], np.arange(len(arrays))]
+    medians: np.ndarray = np.median(drawn, axis=1)
+    return medians
 
 
 def _resampled_medians(samples: np.ndarray, slots: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap medians of one block, shape (replicates, slots): one independent draw per place it may fill."""
-    indices = rng.integers(len(samples), size=(_REPLICATES * slots, len(samples)), dtype=np.int32)
+    """Bootstrap medians of one block, shape (replicates, slots): one independent draw per place it may fill.
+
+    Runs of √n consecutive rounds are drawn, the last followed by the first (circular blocks; Politis & Romano 1992).
+    """
+    n = len(samples)
+    length = max(1, int(sqrt(n)))
+    starts = rng.integers(n, size=(_REPLICATES * slots, -(-n // length)), dtype=np.int32)
+    indices = ((starts[:, :, None] + np.arange(length)) % n).reshape(len(starts), -1)[:, :n]
     medians: np.ndarray = np.median(samples[indices], axis=1)
     return medians.reshape(_REPLICATES, slots)
+
+
+def _quantile(n_blocks: int, level: float) -> float:
+    tail = (1 + level) / 2
+    return float(t.ppf(tail, n_blocks - 1)) if n_blocks > 1 else float(norm.ppf(tail))
+
+
+def _log_symmetric(value: float, log_half_width: float, level: float) -> Estimate:
+    factor = exp(log_half_width)
+    return Estimate(value=value, low=value / factor, high=value * factor, level=level)

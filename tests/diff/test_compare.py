@@ -6,7 +6,7 @@ import pytest
 from factories import make_suite
 
 from scalemark.diff import compare
-from scalemark.schema import Comparison, Diff, Suite, TrainingConfig, Workload
+from scalemark.schema import Comparison, Diff, Operators, Suite, TrainingConfig, Workload
 
 BASE = make_suite("base")
 KEY = BASE.cells[0].workload.key
@@ -146,6 +146,63 @@ def test_the_gpu_decides_on_peaks_of_gpu_cells_only() -> None:
         subject=workload.key,
     )
     assert found.verdict == "incomparable"
+
+
+OPERATORS = Operators(calls={"aten.mm": 12, "aten.add": 30}, bytes_read=1000, bytes_written=500)
+OPERATOR_METRICS = ("operators_total", "operator_bytes_read", "operator_bytes_written")
+
+
+def with_operators(suite: Suite, calls: dict[str, int] = OPERATORS.calls, **changes: int) -> Suite:
+    return with_cell(suite, operators=OPERATORS.model_copy(update={"calls": calls, **changes}))
+
+
+COUNTED = with_operators(BASE)
+
+
+def test_one_more_operator_regresses_and_is_named() -> None:
+    more = with_operators(BASE, {"aten.mm": 13, "aten.add": 30})
+    found = the(compare(COUNTED, more), "operators_total")
+    assert (found.base, found.new, found.verdict, found.reason) == (42, 43, "regressed", "aten.mm 12 -> 13")
+    assert the(compare(more, COUNTED), "operators_total").verdict == "improved"
+    assert compare(COUNTED, more).verdict == "regressed"
+
+
+def test_operators_that_came_and_went_are_named_those_that_changed_most_first() -> None:
+    fused = with_operators(BASE, {"aten.mm": 12, "aten.addmm": 1, "aten.add": 28})
+    assert the(compare(COUNTED, fused), "operators_total").reason == "aten.add 30 -> 28, aten.addmm 0 -> 1"
+
+
+def test_of_many_changed_operators_a_few_are_named_and_the_rest_counted() -> None:
+    many = with_operators(BASE, {f"aten.op{i}": 1 for i in range(6)})
+    reason = the(compare(COUNTED, many), "operators_total").reason
+    assert reason is not None
+    assert reason.startswith("aten.add 30 -> 0, aten.mm 12 -> 0, aten.op0 0 -> 1")
+    assert reason.endswith(", 3 more")
+
+
+@pytest.mark.parametrize("field", ["bytes_read", "bytes_written"])
+def test_one_byte_more_moved_by_operators_regresses(field: str) -> None:
+    more = with_operators(BASE, **{field: getattr(OPERATORS, field) + 1})
+    assert the(compare(COUNTED, more), f"operator_{field}").verdict == "regressed"
+    assert the(compare(COUNTED, more), "operators_total").verdict == "same"
+
+
+def test_operators_are_gated_on_another_machine_of_the_same_torch_build() -> None:
+    more = on_machine(with_operators(BASE, {"aten.mm": 13}), "elsewhere", cpu="Another CPU", threads="64")
+    assert the(compare(COUNTED, more), "operators_total").verdict == "improved"
+
+
+@pytest.mark.parametrize("fact", ["torch", "cuda", "onednn", "architecture"])
+def test_operators_of_two_torch_builds_are_not_compared(fact: str) -> None:
+    diff = compare(COUNTED, on_machine(with_operators(BASE, {"aten.mm": 13}), "elsewhere", **{fact: "another"}))
+    for metric in OPERATOR_METRICS:
+        assert the(diff, metric).verdict == "incomparable"
+        assert fact in (the(diff, metric).reason or "")
+
+
+def test_operators_that_one_side_did_not_count_are_not_compared() -> None:
+    for one, other in ((COUNTED, BASE), (BASE, COUNTED), (BASE, BASE)):
+        assert not [c for c in compare(one, other).comparisons if c.metric in OPERATOR_METRICS]
 
 
 def test_time_on_another_machine_is_advice_and_names_what_differs() -> None:

@@ -1,11 +1,13 @@
+import math
 from itertools import pairwise
 
 import pytest
 
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
-from scalemark.measure.selection import KERNELS_S, WORKER_START_S, PlannedCell, allot, plan_campaign
+from scalemark.measure.selection import KERNELS_S, WORKER_START_S, PlannedCell, allot, needed_bytes, plan_campaign
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
-from scalemark.schema import Workload
+from scalemark.model.memory import predict_memory
+from scalemark.schema import TaskRef, Workload
 
 LADDER = [Workload(phase="step", model=rung, batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw") for rung in DIAGONAL]
 
@@ -50,10 +52,33 @@ def test_the_largest_rungs_are_the_first_to_go():
 
 
 def test_what_cannot_fit_the_memory_is_never_run():
-    plan = plan_campaign(LADDER, scouted(available_bytes=200 * 2**20), 10_000)
+    plan = plan_campaign(LADDER, scouted(available_bytes=600 * 2**20), 10_000)
     statuses = {cell.workload.rung: cell.status for cell in plan.ruled_out}
     assert statuses["d9w576"] == "predicted_oom"
     assert "d1w64" not in statuses
+
+
+def test_a_cell_that_will_not_fit_says_what_it_needs_what_is_free_and_what_to_do():
+    plan = plan_campaign(LADDER[-1:], scouted(available_bytes=2**30), 10_000)
+    (cell,) = plan.ruled_out
+    assert cell.predicted_memory is not None
+    need, tensors = (size / 2**30 for size in (needed_bytes(cell.predicted_memory), cell.predicted_memory.peak_bytes))
+    assert f"{need:.1f} GiB ({tensors:.1f} GiB of tensors), 1.0 GiB are free" in (cell.reason or "")
+    assert "smaller batch" in (cell.reason or "")
+
+
+def test_a_cell_with_just_enough_room_is_run_and_brings_its_prediction():
+    memory = predict_memory(LADDER[3])
+    enough = math.ceil(needed_bytes(memory))
+    (cell,) = plan_campaign(LADDER[3:4], scouted(available_bytes=enough), 10_000).cells
+    assert cell.predicted_memory == memory
+    assert not plan_campaign(LADDER[3:4], scouted(available_bytes=enough - 1), 10_000).cells
+
+
+def test_nothing_is_assumed_of_the_memory_of_a_users_own_task():
+    task = Workload(phase="step", task=TaskRef(path="bench_mine.py", function="mine"))
+    (cell,) = plan_campaign([task], scouted(available_bytes=0), 10_000).cells
+    assert cell.predicted_memory is None
 
 
 def test_room_is_kept_for_the_energy_pass_where_there_is_a_counter():

@@ -2,10 +2,12 @@
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from factories import make_machine, make_training_run
 
+import scalemark
 from scalemark.errors import SchemaError
 from scalemark.record.assemble import UNMEASURED, assemble
 from scalemark.schema import (
@@ -110,7 +112,7 @@ def test_time_is_the_median_of_the_block_medians() -> None:
     time_s = measured(workload()).cells[0].time_s
     assert time_s
     assert time_s.value == statistics.median(statistics.median(rounds) for rounds in STEADY) == 0.011
-    assert 0.010 <= time_s.low <= time_s.value <= time_s.high <= 0.013
+    assert 0.009 <= time_s.low < time_s.value < time_s.high <= 0.014
 
 
 def test_warm_up_rounds_change_no_time() -> None:
@@ -135,13 +137,14 @@ def test_an_optimizer_update_has_a_time_and_no_rates() -> None:
     assert (cell.items_per_s, cell.flops_per_s, cell.mfu) == (None, None, None)
 
 
-def test_the_ceiling_is_the_upper_rate_of_a_typical_block() -> None:
-    """Of ten rates the two best remain in each block; the median over blocks is that of the middle one."""
-    rates = [float(rate) for rate in range(1, 11)]
-    kernels = [gemm([factor * rate for rate in rates], index) for index, factor in enumerate((1e9, 2e9, 5e9))]
-    ceiling = assemble([STARTED, *kernels]).ceilings.gemm_flops_per_s["cpu/float32"]
-    assert ceiling.value == pytest.approx(2e9 * 9.5)
-    assert 9e9 <= ceiling.low <= ceiling.value <= ceiling.high <= 50e9
+def test_every_product_of_the_sweep_is_kept_and_the_best_is_the_ceiling_of_mfu() -> None:
+    shapes = {(512, 512, 512): 5e9, (1024, 1024, 1024): 4e9}
+    sweep = [gemm([rate]).model_copy(update={"shape": shape}) for shape, rate in shapes.items()]
+    suite = measured(workload(), *sweep)
+    kept = {(rate.m, rate.n, rate.k): rate.flops_per_s.value for rate in suite.ceilings.gemm_sweep}
+    assert kept == pytest.approx(shapes)
+    assert suite.cells[0].mfu and suite.cells[0].mfu.value == pytest.approx(3e7 / 0.011 / 5e9)
+    assert suite.cells[0].hfu == suite.cells[0].mfu
 
 
 def test_mfu_is_against_the_ceiling_of_the_same_dtype_and_else_unknown() -> None:
@@ -268,3 +271,28 @@ def test_a_quiet_machine_gets_no_warning() -> None:
     steady = blocks(workload(), [[0.010, 0.0101]] * 3)
     suite = assemble([STARTED, CellPlanned(workload=workload(), accounting=ACCOUNTING), *steady, gemm([1e9, 1.01e9])])
     assert suite.warnings == ()
+
+
+# Energy from a stated power
+
+
+def test_a_stated_power_gives_an_estimate_beside_the_measured_energy_and_changes_nothing_of_it() -> None:
+    stated = STARTED.model_copy(update={"settings": STARTED.settings.model_copy(update={"stated_power_w": 120.0})})
+    entries = [CellPlanned(workload=workload()), *blocks(workload()), EnergyMeasured(key=workload().key, energy=ENERGY)]
+    (cell,) = assemble([stated, *entries]).cells
+    assert cell.time_s and cell.energy
+    assert cell.energy == ENERGY.model_copy(update={"estimated_j": pytest.approx(120.0 * cell.time_s.value)})
+    (plain,) = assemble([STARTED, *entries]).cells
+    assert plain.energy == ENERGY
+
+
+@pytest.mark.parametrize("part", ["fit", "plan", "diff"])
+def test_no_fit_and_no_comparison_reads_an_estimate(part: str) -> None:
+    sources = (Path(scalemark.__file__).parent / part).rglob("*.py")
+    assert not [path.name for path in sources if "estimated_j" in path.read_text(encoding="utf-8")]
+
+
+def test_one_faked_counter_makes_the_whole_suite_fake() -> None:
+    faked = EnergyMeasured(key=workload().key, energy=ENERGY.model_copy(update={"fake": True}))
+    assert measured(workload(), faked).fake
+    assert not measured(workload()).fake

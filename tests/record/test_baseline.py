@@ -7,7 +7,7 @@ from factories import make_suite
 
 from scalemark.errors import InputError, SchemaError
 from scalemark.record.baseline import find_baseline, list_baselines, save_baseline
-from scalemark.schema import Suite
+from scalemark.schema import Energy, Suite
 
 
 def suite(id: str = "a", created: str = "2026-01-01T00:00:00Z", machine_id: str = "here", **changes: object) -> Suite:
@@ -47,6 +47,22 @@ def test_a_suite_that_is_no_measurement_is_refused(tmp_path: Path, change: dict,
     with pytest.raises(InputError, match=message):
         save_baseline(suite().model_copy(update=change), tmp_path)
     assert list_baselines(tmp_path) == []
+
+
+def with_energy(energy: Energy) -> Suite:
+    whole = suite()
+    return whole.model_copy(update={"cells": (whole.cells[0].model_copy(update={"energy": energy}), *whole.cells[1:])})
+
+
+def test_one_faked_reading_makes_a_suite_no_measurement(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="faked"):
+        save_baseline(with_energy(Energy(status="unavailable", reason="a stub", fake=True)), tmp_path)
+
+
+def test_an_estimated_energy_is_not_kept_in_a_baseline(tmp_path: Path) -> None:
+    estimated = with_energy(Energy(status="unavailable", reason="no counter", estimated_j=3.0))
+    assert save_baseline(estimated, tmp_path) == save_baseline(estimated, tmp_path)
+    assert find_baseline(tmp_path, "here") == with_energy(Energy(status="unavailable", reason="no counter"))
 
 
 def test_saving_twice_is_no_change_and_other_content_is_refused(tmp_path: Path) -> None:

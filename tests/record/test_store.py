@@ -17,7 +17,7 @@ from scalemark.record.store import (
     read_journal,
     save_suite,
 )
-from scalemark.schema import SCHEMA_VERSION, Block, BlockMeasured, RunFinished
+from scalemark.schema import SCHEMA_VERSION, Block, BlockMeasured, MeasurementWarning, RunFinished
 
 FIRST = BlockMeasured(key="d1w64/step", block=Block(index=0, warmup_s=(0.2,), rounds_s=(0.1, 0.1), setup_s=1.5))
 LAST = RunFinished(duration_s=12.5, complete=True)
@@ -181,3 +181,21 @@ def test_the_latest_suite_is_of_the_newest_finished_run(tmp_path: Path) -> None:
 def test_no_finished_run_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="pytest bench/"):
         latest_suite(tmp_path)
+
+
+def test_numbers_stand_in_one_line_and_read_back_the_same(tmp_path: Path) -> None:
+    suite = make_suite()
+    path = tmp_path / "suite.json"
+    save_suite(suite, path)
+    assert load_suite(path) == suite
+    lists = [line for line in path.read_text().splitlines() if '"rounds_s": [' in line]
+    assert len(lists) == sum(len(cell.blocks) for cell in suite.cells)
+    assert all(line.rstrip(",").endswith("]") for line in lists)
+
+
+def test_text_that_looks_like_numbers_is_left_as_it_is(tmp_path: Path) -> None:
+    warning = MeasurementWarning(subject="[\n1,\n 2\n]", message="[ 1, 2 ]")
+    suite = make_suite().model_copy(update={"warnings": (warning,)})
+    path = tmp_path / "suite.json"
+    save_suite(suite, path)
+    assert load_suite(path).warnings == (warning,)

@@ -4,7 +4,7 @@ import pytest
 from scalemark.analysis import analyse
 from scalemark.errors import InputError
 from scalemark.model.ladder import DIAGONAL
-from scalemark.report.excerpt import BEGIN, END, fill
+from scalemark.report.excerpt import BEGIN, COST_COLUMNS, END, fill
 
 ANALYSIS = analyse(factories.make_suite())
 
@@ -24,6 +24,12 @@ def test_filling_again_changes_nothing() -> None:
 def test_the_ladder_is_shown_once_and_no_other_shape_or_batch() -> None:
     lines = fill(f"{BEGIN}\n{END}", ANALYSIS).split("Predicted")[0].splitlines()
     assert [line.split("|")[1].strip() for line in lines if line.startswith("| d")] == [r.name for r in DIAGONAL]
+
+
+def test_every_column_that_it_asks_for_is_there() -> None:
+    """A heading that was renamed elsewhere would leave the excerpt without a word."""
+    header = next(line for line in fill(f"{BEGIN}\n{END}", ANALYSIS).splitlines() if line.startswith("| model"))
+    assert [title.strip() for title in header.strip("|").split("|")] == list(COST_COLUMNS)
 
 
 def test_a_text_without_markers_is_refused_with_what_to_add() -> None:

@@ -9,12 +9,26 @@ from scalemark.report.tables import (
     diff_table,
     law_tables,
     machine_table,
+    operator_table,
     price_table,
+    product_table,
     report_tables,
     training_table,
     warning_table,
 )
-from scalemark.schema import Analysis, Cell, Comparison, Diff, Energy, MeasurementWarning, Suite, TrainingRun
+from scalemark.schema import ControlVariate, (
+    Analysis,
+    Cell,
+    Comparison,
+    Diff,
+    Energy,
+    GemmRate,
+    MeasurementWarning,
+    Operators,
+    Suite,
+    TrainingRun,
+)
+from scalemark.units import significant
 
 
 def column(table: Table, title: str) -> list[str]:
@@ -47,7 +61,87 @@ def test_a_step_time_carries_its_interval() -> None:
 
 
 def test_mfu_is_named_against_the_measured_ceiling() -> None:
-    assert "160 GFLOP/s" in cost_table(factories.make_suite()).note
+    table = cost_table(factories.make_suite())
+    assert column(table, "MFU (vs GEMM)")[0].endswith("%")
+    assert "MFU (vs GEMM) is against the GEMM ceiling measured in this run (cpu/float32 160 GFLOP/s)" in table.note
+
+
+def test_flops_name_their_convention_in_the_heading() -> None:
+    table = cost_table(factories.make_suite())
+    assert column(table, "FLOP/s (6N + full attention)")[0].endswith("FLOP/s")
+    assert "the head included and the token table not" in table.note
+
+
+def titles(table: Table) -> list[str]:
+    return [column.title for column in table.columns]
+
+
+def test_hfu_stands_only_where_something_is_computed_twice() -> None:
+    cell = factories.make_cell(factories.DIAGONAL[0])
+    plain = cell.model_copy(update={"hfu": cell.mfu})
+    assert "HFU (vs GEMM)" not in titles(cost_table(with_cells(cell, plain)))
+    again = cell.model_copy(update={"hfu": factories.estimate(0.5)})
+    table = cost_table(with_cells(plain, again))
+    assert column(table, "HFU (vs GEMM)")[1] == "50.0 %"
+    assert "HFU counts the forward passes that the backward pass repeats" in table.note
+
+
+def test_a_vendors_peak_stands_only_where_one_is_known_and_says_how_much_it_is() -> None:
+    cell = factories.make_cell(factories.DIAGONAL[0])
+    assert "MFU (vs vendor peak)" not in titles(cost_table(with_cells(cell)))
+    assert cell.flops_per_s
+    vendor_mfu = cell.flops_per_s.scaled(1 / 312e12)
+    table = cost_table(with_cells(cell.model_copy(update={"vendor_mfu": vendor_mfu}), cell))
+    assert sorted(text == "–" for text in column(table, "MFU (vs vendor peak)")) == [False, True]
+    assert "Vendor peak, dense: 312 TFLOP/s." in table.note
+
+
+def with_sweep(*rates: GemmRate) -> Suite:
+    suite = factories.make_suite()
+    return suite.model_copy(update={"ceilings": suite.ceilings.model_copy(update={"gemm_sweep": rates})})
+
+
+def product(size: int, flops_per_s: float) -> GemmRate:
+    rate = factories.estimate(flops_per_s)
+    return GemmRate(device="cpu", dtype="float32", m=size, n=2 * size, k=3 * size, flops_per_s=rate)
+
+
+def test_the_ceiling_names_its_product_and_how_many_were_tried() -> None:
+    suite = with_sweep(product(512, 1.2e11), product(1024, 1.6e11))
+    ceiling = dict(machine_table(suite).rows)["GEMM ceiling, cpu/float32"]
+    assert ceiling.endswith("(1,024 × 2,048 × 3,072, best of 2)")
+    assert "best of" not in str(machine_table(factories.make_suite()).rows)
+
+
+def test_the_sweep_is_listed_fastest_first_with_its_share_of_the_ceiling() -> None:
+    table = product_table(with_sweep(product(512, 1.2e11), product(1024, 1.6e11)))
+    assert column(table, "m × n × k") == ["1,024 × 2,048 × 3,072", "512 × 1,024 × 1,536"]
+    assert column(table, "FLOP/s") == ["160 GFLOP/s ± 2.0 %", "120 GFLOP/s ± 2.0 %"]
+    assert column(table, "of the ceiling") == ["100.0 %", "75.0 %"]
+    assert table.detail
+
+
+def test_operators_of_a_step_stand_with_their_bytes_and_flops_per_byte() -> None:
+    cell = factories.make_cell(factories.DIAGONAL[0])
+    assert cell.accounting
+    flops = cell.accounting.flops.model_flops("step")
+    operators = Operators(calls={"aten.mm": 1200, "aten.add": 34}, bytes_read=2**20, bytes_written=2**19)
+    forward = factories.make_cell(factories.DIAGONAL[0], "forward").model_copy(update={"operators": operators})
+    counted = cell.model_copy(update={"operators": operators})
+    table = operator_table(with_cells(counted, forward, factories.make_cell(factories.DIAGONAL[1])))
+    assert column(table, "operators") == ["1,234"]
+    assert (column(table, "read"), column(table, "written")) == (["1.00 MiB"], ["512 KiB"])
+    assert column(table, "FLOP/byte (6N + full attention)") == [significant(flops / (1.5 * 2**20))]
+
+
+def test_a_suite_without_sweep_or_operators_has_no_empty_tables(analysis: Analysis) -> None:
+    assert not {"Matrix products", "Operators of a training step"} & {t.title for t in report_tables(analysis)}
+
+
+def test_every_cell_is_listed_with_its_mfu() -> None:
+    cell = factories.make_cell(factories.DIAGONAL[0], "forward")
+    assert cell.mfu
+    assert column(cell_table(with_cells(cell)), "MFU (vs GEMM)") == [f"{cell.mfu.value * 100:.1f} %"]
 
 
 def test_energy_without_a_counter_is_unavailable_with_its_reason() -> None:
@@ -56,16 +150,44 @@ def test_energy_without_a_counter_is_unavailable_with_its_reason() -> None:
     assert "no energy counter on this machine" in table.note
 
 
-def test_energy_that_was_measured_is_shown() -> None:
-    cell = factories.make_cell(factories.DIAGONAL[0])
-    energy = Energy(status="ok", joules_per_round=12.34, source="nvml")
-    assert column(cost_table(with_cells(cell.model_copy(update={"energy": energy}))), "energy/step") == ["12.3 J"]
+def with_energy(energy: Energy) -> Table:
+    return cost_table(with_cells(factories.make_cell(factories.DIAGONAL[0]).model_copy(update={"energy": energy})))
+
+
+def measured_energy(joules: float, idle_w: float | None = None) -> Energy:
+    return Energy(
+        status="ok",
+        joules_per_round=factories.estimate(joules),
+        source="powercap",
+        domain="package-0 + dram",
+        method="direct",
+        idle_w=idle_w and factories.estimate(idle_w),
+    )
+
+
+def test_energy_that_was_measured_is_shown_with_its_interval_and_method() -> None:
+    table = with_energy(measured_energy(12.34))
+    assert column(table, "energy/step") == ["12.3 J ± 2.0 %"]
+    assert "powercap of package-0 + dram, direct" in table.note
 
 
 def test_zero_joules_is_a_measurement() -> None:
-    cell = factories.make_cell(factories.DIAGONAL[0])
-    energy = Energy(status="ok", joules_per_round=0.0, source="nvml")
-    assert column(cost_table(with_cells(cell.model_copy(update={"energy": energy}))), "energy/step") == ["0 J"]
+    assert column(with_energy(measured_energy(0.0)), "energy/step") == ["0 J ± 0 %"]
+
+
+def test_idle_power_is_reported_apart() -> None:
+    assert "idle power (9.00 W ± 2.0 %) included" in with_energy(measured_energy(12.34, idle_w=9.0)).note
+
+
+def test_an_estimate_from_a_stated_power_has_a_column_of_its_own_and_is_no_measurement() -> None:
+    table = with_energy(Energy(status="unavailable", reason="no counter here", estimated_j=3.0))
+    assert column(table, "energy/step") == ["unavailable"]
+    assert column(table, "estimated energy") == ["3.00 J"]
+    assert "no measurement" in table.note
+
+
+def test_without_an_estimate_there_is_no_column_for_it() -> None:
+    assert "estimated energy" not in [column.title for column in cost_table(factories.make_suite()).columns]
 
 
 def test_a_cell_without_a_number_is_listed_with_its_reason() -> None:
@@ -178,3 +300,23 @@ def test_many_inconclusive_comparisons_are_counted_and_do_not_hide_a_regression(
     table = diff_table(Analysis(suite=factories.make_suite(), diff=diff))
     assert [row[1] for row in table.rows] == ["slow cell", "gone cell"]
     assert "9 inconclusive" in table.note
+
+
+def test_a_cell_says_beside_its_time_what_was_corrected_and_what_makes_it_worse_than_it_looks() -> None:
+    control = ControlVariate(kernel="gemm", coefficient=0.6, reference_s=0.001)
+    cell = factories.make_cell(factories.DIAGONAL[0])
+    told = cell.model_copy(
+        update={"corrected_s": cell.time_s, "control": control, "marks": ("not_steady", "wide"), "minimum_s": 0.001}
+    )
+    table = cell_table(with_cells(told))
+    assert column(table, "status") == ["ok, not steady, wide"]
+    assert column(table, "corrected") == column(table, "time")
+    assert column(table, "fastest") == ["1.00 ms"]
+    assert "60% of the slowness of the gemm" in table.note
+
+
+def test_a_compiled_cell_is_told_from_an_eager_one_and_is_no_price_of_a_step() -> None:
+    cell = factories.make_cell(factories.DIAGONAL[0])
+    compiled = cell.model_copy(update={"workload": cell.workload.model_copy(update={"compiled": True})})
+    assert column(cell_table(with_cells(compiled)), "phase") == ["step, compiled"]
+    assert not cost_table(with_cells(compiled)).rows

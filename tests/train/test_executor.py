@@ -13,7 +13,7 @@ from scalemark.errors import DeviceError
 from scalemark.process import Began, Refused
 from scalemark.schema import Accounting, RunTrained, TaskRef, TrainingConfig, TrainingRun
 from scalemark.train.corpus import Corpus, prepare_kjv
-from scalemark.train.executor import WORKER_START_S, GridPlan, RunOrder, TrainJob, plan_grid, run_grid
+from scalemark.train.executor import WORKER_START_S, GridPlan, Place, RunOrder, TrainJob, plan_grid, run_grid
 from scalemark.train.grid import OVERHEAD_S, grid_shape, training_grid
 from scalemark.train.run import train_language_model
 from scalemark.train.worker import work
@@ -130,7 +130,7 @@ def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Trained
     plan = plan_grid([TOO_LARGE, TINY, *tasks], same_step_s, budget_s=100)
     entries: list[RunTrained] = []
     told: list[str] = []
-    run_grid(plan, corpus, "cpu", 1, folder / "workers.log", entries.append, told.append)  # type: ignore[arg-type]
+    run_grid(plan, corpus, Place("cpu", 1, None, folder / "workers.log"), entries.append, told.append)  # type: ignore[arg-type]
     names = {config.key: str(config) for config in (TOO_LARGE, TINY, *tasks)}
     runs = {names[entry.run.config.key]: entry.run for entry in entries}
     order = [names[entry.run.config.key] for entry in entries]
@@ -219,4 +219,4 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_trained(corpus
 def test_a_refusal_reaches_whoever_runs_the_grid(corpus: Corpus, tmp_path: Path) -> None:
     plan = plan_grid([TINY], same_step_s, budget_s=100)
     with pytest.raises(DeviceError, match="no CUDA device"):
-        run_grid(plan, corpus, "cuda", 1, tmp_path / "log", lambda _: None, lambda _: None)
+        run_grid(plan, corpus, Place("cuda", 1, None, tmp_path / "log"), lambda _: None, lambda _: None)

@@ -1,8 +1,9 @@
-"""Compare a suite with a base, cell by cell: exact counters, then peak memory, then time; then seeded losses.
+"""Compare a suite with a base, cell by cell: exact counters, peak memory and operators, then time; then seeded losses.
 
     what is compared                    on this machine          on another machine
     parameters, FLOPs, bytes by shape   exact                    exact
     allocated peak memory               exact                    exact on the same torch build and device
+    operators and their bytes           exact                    exact on the same torch build
     time                                interval and margin      incomparable, the ratio is given as advice
     seeded validation loss              exact but for rounding   incomparable
 
@@ -19,6 +20,7 @@ from scalemark.schema import (
     Comparison,
     Diff,
     Machine,
+    Operators,
     Suite,
     TrainingRun,
     VerdictName,
@@ -27,6 +29,9 @@ from scalemark.schema import (
 TIME, PEAK_MEMORY, LOSS = "time_s", "peak_allocated_bytes", "validation_loss"
 # Only these facts of a machine decide what torch allocates: its build, its kernels, and a buffer for every thread.
 _TORCH_BUILD = ("torch", "cuda", "blas", "onednn", "torch_cpu_capability", "float32_matmul_precision", "threads")
+# What decides which operators a model comes apart into: not the kernels inside them, nor how many threads share one.
+_OPERATOR_SET = ("architecture", "torch", "cuda", "onednn")
+_MOST_OPERATORS_NAMED = 5
 _LIMITED_BY_MACHINE = ("oom", "predicted_oom", "timeout")
 
 
@@ -59,7 +64,14 @@ class _Machines:
 
     def reason_against_memory(self, device: str) -> str | None:
         """Why allocated bytes cannot be compared, or None where they can."""
-        decisive = (*_TORCH_BUILD, "gpu") if device == "cuda" else _TORCH_BUILD
+        return self._reason_against(_TORCH_BUILD, device)
+
+    def reason_against_operators(self, device: str) -> str | None:
+        """Why operators cannot be compared, or None where they can."""
+        return self._reason_against(_OPERATOR_SET, device)
+
+    def _reason_against(self, facts: tuple[str, ...], device: str) -> str | None:
+        decisive = (*facts, "gpu") if device == "cuda" else facts
         differing = [name for name in self.differing_fields if name in decisive]
         return f"another torch build or device: {', '.join(differing)} differ" if differing else None
 
@@ -75,6 +87,7 @@ def _compare_cells(base: Suite, new: Suite, machines: _Machines) -> Iterator[Com
         if before and after:
             yield from _compare_counters(before, after)
             yield from _compare_memory(before, after, machines)
+            yield from _compare_operators(before, after, machines)
         if not _both_skipped(before, after):
             yield from _compare_time(key, before, after, machines)
 
@@ -138,6 +151,42 @@ def _why_memory_differs_in_kind(before: Cell, after: Cell, machines: _Machines) 
     if before.memory and after.memory and before.memory.method != after.memory.method:
         return f"observed in two ways: {before.memory.method}, then {after.memory.method}"
     return machines.reason_against_memory(before.workload.device)
+
+
+def _compare_operators(before: Cell, after: Cell, machines: _Machines) -> Iterator[Comparison]:
+    """Where both sides counted them; a suite of the first format has none, which says nothing of the code."""
+    if before.operators is None or after.operators is None:
+        return
+    why_not = machines.reason_against_operators(before.workload.device)
+    changes = _changed_calls(before.operators.calls, after.operators.calls)
+    base_counters, new_counters = _operator_counters(before.operators), _operator_counters(after.operators)
+    for metric, base in base_counters.items():
+        new = new_counters[metric]
+        yield Comparison(
+            subject=before.workload.key,
+            metric=metric,
+            base=base,
+            new=new,
+            verdict="incomparable" if why_not else judge_counter(base, new),
+            reason=why_not or (changes if base != new else None),
+        )
+
+
+def _operator_counters(operators: Operators) -> dict[str, float]:
+    return {
+        "operators_total": operators.total,
+        "operator_bytes_read": operators.bytes_read,
+        "operator_bytes_written": operators.bytes_written,
+    }
+
+
+def _changed_calls(base: Mapping[str, int], new: Mapping[str, int]) -> str | None:
+    """'aten.mm 12 -> 13', those that changed most first; None where every operator runs as often as before."""
+    names = [name for name in base.keys() | new.keys() if base.get(name, 0) != new.get(name, 0)]
+    names.sort(key=lambda name: (-abs(new.get(name, 0) - base.get(name, 0)), name))
+    parts = [f"{name} {base.get(name, 0)} -> {new.get(name, 0)}" for name in names[:_MOST_OPERATORS_NAMED]]
+    more = len(names) - _MOST_OPERATORS_NAMED
+    return ", ".join([*parts, *([f"{more} more"] if more > 0 else [])]) or None
 
 
 def _compare_time(key: str, before: Cell | None, after: Cell | None, machines: _Machines) -> Iterator[Comparison]:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from scalemark.errors import DeviceError, ScalemarkError
 from scalemark.measure.orders import CellOrder, KernelOrder, MeasureJob, Scouted
 from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell, allot
+from scalemark.measure.shapes import kernel_orders
 from scalemark.process import (
     Began,
     Message,
@@ -31,32 +32,43 @@ from scalemark.process import (
     work_through,
     worker_environment,
 )
-from scalemark.schema import BlockMeasured, CellEnded, CellPlanned, Dtype, Energy, EnergyMeasured, JournalEntry
+from scalemark.schema import (
+    BlockMeasured,
+    CellEnded,
+    CellPlanned,
+    Energy,
+    EnergyMeasured,
+    Facts,
+    JournalEntry,
+    Purpose,
+    WorkerStarted,
+)
 
 WORKER_MODULE = "scalemark.measure.worker"
 SILENCE_AT_LEAST_S, SILENCE_FACTOR = 120.0, 30.0
 
 Order = CellOrder | KernelOrder
-Purpose = Literal["memory", "time", "energy"]
 _MESSAGES: TypeAdapter[Message | Scouted] = TypeAdapter(Message | Scouted)
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where workers run: the text for batches, where their log goes, how many threads they get."""
+    """Where workers run: the text for batches, where their log goes, which CPUs and how many threads they get."""
 
     token_path: Path
     log_path: Path
     threads: int
     seed: int
     device: Literal["cpu", "cuda", "auto"]
+    affinity: tuple[int, ...] | None = None
 
-    def job(self, purpose: Literal["scout"] | Purpose, index: int = 0, orders: Sequence[Order] = ()) -> MeasureJob:
+    def job(self, purpose: Purpose, index: int = 0, orders: Sequence[Order] = ()) -> MeasureJob:
         """One worker's job at this site."""
         return MeasureJob(
             purpose=purpose,
             device=self.device,
             threads=self.threads,
+            affinity=self.affinity,
             seed=self.seed,
             token_path=str(self.token_path),
             block_index=index,
@@ -87,6 +99,7 @@ class Campaign:
     """A plan being carried out.
 
     record: takes each result as it is there. tell: hears in words how far it is. energy_reason: why there is no energy.
+    read_state: what the machine is doing just then; asked as each worker starts.
     """
 
     plan: Plan
@@ -94,6 +107,7 @@ class Campaign:
     record: Callable[[JournalEntry], None]
     tell: Callable[[str], None]
     energy_reason: str | None
+    read_state: Callable[[], Facts] = dict
     _ended: set[str] = field(default_factory=set)
     _round_s: dict[str, float] = field(default_factory=dict)
 
@@ -117,12 +131,6 @@ class Campaign:
         shares = allot(cells, lambda cell: self._round_s.get(cell.workload.key, cell.round_s), block_s)
         return [CellOrder(workload=cell.workload, budget_s=s) for cell, s in zip(cells, shares, strict=True)]
 
-    def _kernel_orders(self) -> list[KernelOrder]:
-        """Each reference kernel twice, so that it meets two moments of the block."""
-        used: set[Dtype] = {cell.workload.dtype for cell in self.plan.cells} | {"float32"}
-        dtypes: list[Dtype] = sorted(used)
-        return [KernelOrder(name="triad"), *(KernelOrder(name="gemm", dtype=dtype) for dtype in dtypes)] * 2
-
     def _measure_energy(self) -> None:
         if self.energy_reason is None:
             self._run_pass("energy", 0, [CellOrder(workload=cell.workload) for cell in self._alive()])
@@ -130,6 +138,10 @@ class Campaign:
         unavailable = Energy(status="unavailable", reason=self.energy_reason)
         for cell in self._alive():
             self.record(EnergyMeasured(key=cell.workload.key, energy=unavailable))
+
+    def _kernel_orders(self) -> list[KernelOrder]:
+        workloads = [cell.workload for cell in self.plan.cells]
+        return kernel_orders(workloads, workloads[0].device) if workloads else []
 
     def _run_pass(self, purpose: Purpose, index: int, orders: Sequence[Order]) -> None:
         """One pass in random order."""
@@ -152,7 +164,9 @@ class Campaign:
             self._ended.add(message.key)
         if isinstance(message, BlockMeasured):
             self._round_s.setdefault(message.key, statistics.median(message.block.rounds_s))
-        if not isinstance(message, Began | Progress | Refused):
+        if isinstance(message, WorkerStarted):
+            self.record(message.model_copy(update={"state": self.read_state()}))
+        elif not isinstance(message, Began | Progress | Refused):
             self.record(message)
 
     def _silence_s(self, key: str | None) -> float:

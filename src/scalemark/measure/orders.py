@@ -2,9 +2,11 @@
 
 from typing import Literal
 
-from scalemark.schema import Dtype, Frozen, Workload
+from scalemark.schema import Dtype, Facts, Frozen, Purpose, Workload
 
-ROUNDS_AT_LEAST, ROUNDS_AT_MOST = 2, 60
+ROUNDS_AT_LEAST, ROUNDS_AT_MOST = 2, 100
+# What a short cell warms up for, at least; a long one for a round.
+WARMUP_S = 0.15
 
 
 class CellOrder(Frozen):
@@ -20,18 +22,23 @@ class CellOrder(Frozen):
 
 
 class KernelOrder(Frozen):
-    """Run this reference kernel."""
+    """Run this reference kernel. shape: (m, n, k) of a matrix product (m, k) × (k, n); None for the triad."""
 
     name: Literal["gemm", "triad"]
     dtype: Dtype = "float32"
+    shape: tuple[int, int, int] | None = None
 
 
 class MeasureJob(Frozen):
-    """What one worker does, in this order. token_path: uint8 text to draw real batches from."""
+    """What one worker does, in this order. token_path: uint8 text to draw real batches from.
 
-    purpose: Literal["scout", "time", "memory", "energy"]
+    affinity: CPUs that it keeps to; None where the system knows no such thing.
+    """
+
+    purpose: Purpose
     device: Literal["cpu", "cuda", "auto"]
     threads: int
+    affinity: tuple[int, ...] | None = None
     seed: int
     token_path: str
     block_index: int = 0
@@ -52,4 +59,4 @@ class Scouted(Frozen):
     s_per_flop: float
     s_per_activation_byte: float = 0.0
     energy_reason: str | None
-    facts: dict[str, str | int | float | None]
+    facts: Facts

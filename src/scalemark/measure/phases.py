@@ -9,16 +9,16 @@ eval       –                           model and loss, no graph
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scalemark.measure.clock import Round
+from scalemark.model.ladder import N_BATCHES
 from scalemark.model.task import Task, language_model_task, load_task
 from scalemark.schema import Workload
-
-N_BATCHES = 4
 
 
 def build_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
@@ -26,6 +26,17 @@ def build_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
 
     tokens: uint8 text, longer than a window.
     """
+    task = _eager_task(workload, tokens, seed)
+    return replace(task, model=compiled(task.model)) if workload.compiled else task
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """The module under torch.compile, which works only when it is first called: the first round pays for it."""
+    module: nn.Module = torch.compile(model)  # type: ignore[assignment]
+    return module
+
+
+def _eager_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
     if workload.task:
         return load_task(workload.task, seed).to(workload.device)
     assert workload.model and workload.batch and workload.seq_len

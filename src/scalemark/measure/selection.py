@@ -4,27 +4,33 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
+from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
 from scalemark.model.accounting import account
-from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, Workload
+from scalemark.model.memory import predict_memory
+from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, PredictedMemory, Workload
 
 N_BLOCKS = 3
 # The seconds and shares below are rough readings of one two-core machine. They decide what is begun, never a result:
 # from the second block on, times are those that the first one saw.
 WORKER_START_S = 3.0
-KERNELS_S = 2.5
-CELL_START_S = 0.12
+KERNELS_S = 3.5
+CELL_START_S = 0.16
 # The first round of a cell touches all its memory for the first time; a followed one does so in every allocation.
 FIRST_ROUND_SLOWNESS = 1.5
 MEMORY_SLOWNESS = 2.0
+# torch.compile in its first call, forward and backward, without a cache: much the same for every rung.
+COMPILE_S = 20.0
 ENERGY_WINDOW_S = 1.2
 INITIALISED_PARAMS_PER_S = 1.2e8
 # What a user's own task is taken to need per round, until its first block tells.
 TASK_ROUND_S = 0.02
 # A phase's round, preparation included, as a share of a whole step.
 STEP_SHARES: dict[Phase, float] = {"forward": 0.35, "backward": 0.9, "optimizer": 0.15, "step": 1.0, "eval": 0.3}
-# Live at once beyond what is counted: temporary tensors, the allocator's slack, the interpreter.
-MEMORY_MARGIN = 1.3
+# What a worker takes beyond its tensors. glibc keeps freed blocks between rounds: at the end of three, workers held 1.2
+# to 1.5 times the predicted peak besides Python and torch with the pages that their kernels touch (0.32 GiB). The two
+# margins together cover the resident peaks of all twelve cells that were looked at, 5 MiB to 1.4 GiB of tensors.
+ALLOCATOR_SLACK = 1.35
+PROCESS_BYTES = 400 * 2**20
 # Of the time, what whole float32 steps may take before the other phases get theirs.
 LAW_SHARE = 0.65
 
@@ -36,12 +42,14 @@ class PlannedCell:
     workload: Workload
     accounting: Accounting | None
     round_s: float
-    setup_s: float = 0.12
+    setup_s: float = CELL_START_S
+    predicted_memory: PredictedMemory | None = None
 
     @property
     def start_s(self) -> float:
-        """Building the task, and one warm-up round."""
-        return self.setup_s + FIRST_ROUND_SLOWNESS * self.round_s
+        """Building the task, and warming up: some tenths of a second, or one round."""
+        compile_s = COMPILE_S if self.workload.compiled else 0.0
+        return self.setup_s + compile_s + max(WARMUP_S, FIRST_ROUND_SLOWNESS * self.round_s)
 
     @property
     def least_s(self) -> float:
@@ -105,18 +113,14 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     """
     energy = scouted.energy_reason is None
     cells = sorted((_expect(workload, scouted) for workload in workloads), key=lambda cell: cell.least_s)
-    fitting = [cell for cell in cells if _memory_bytes(cell.accounting) <= scouted.available_bytes]
+    fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
     left_s = budget_s - WORKER_START_S - N_BLOCKS * (WORKER_START_S + KERNELS_S)
-    for_laws = [cell for cell in fitting if _carries_law(cell.workload)]
-    others = [cell for cell in fitting if not _carries_law(cell.workload)]
+    for_laws = [cell for cell in fitting if cell.workload.is_plain_step]
+    others = [cell for cell in fitting if not cell.workload.is_plain_step]
     chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
     chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy)
-
-
-def _carries_law(workload: Workload) -> bool:
-    return workload.phase == "step" and workload.dtype == "float32" and workload.optimizer == "adamw"
 
 
 def _least_s(cell: PlannedCell, energy: bool) -> float:
@@ -130,13 +134,27 @@ def _cheapest(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list
 
 
 def _ruled_out(cell: PlannedCell, scouted: Scouted) -> CellPlanned:
-    need_bytes = _memory_bytes(cell.accounting)
+    memory = cell.predicted_memory
     status: CellStatus = "skipped"
     reason = f"takes at least {cell.least_s:.0f} s, more than the budget has left: raise --scale-budget"
-    if need_bytes > scouted.available_bytes:
-        status = "predicted_oom"
-        reason = f"needs about {need_bytes / 2**30:.1f} GiB, {scouted.available_bytes / 2**30:.1f} GiB are free"
-    return CellPlanned(workload=cell.workload, accounting=cell.accounting, status=status, reason=reason)
+    if memory and needed_bytes(memory) > scouted.available_bytes:
+        status, reason = "predicted_oom", _no_room(memory, scouted)
+    return CellPlanned(
+        workload=cell.workload, accounting=cell.accounting, predicted_memory=memory, status=status, reason=reason
+    )
+
+
+def _no_room(memory: PredictedMemory, scouted: Scouted) -> str:
+    need, tensors, free = (size / 2**30 for size in (needed_bytes(memory), memory.peak_bytes, scouted.available_bytes))
+    return (
+        f"needs about {need:.1f} GiB ({tensors:.1f} GiB of tensors), {free:.1f} GiB are free: "
+        "end other programs, or declare it with a smaller batch or sequence length"
+    )
+
+
+def needed_bytes(memory: PredictedMemory | None) -> float:
+    """What must be free for a cell to be begun: its tensors at their peak, with margins; 0 where nothing is known."""
+    return ALLOCATOR_SLACK * memory.peak_bytes + PROCESS_BYTES if memory else 0.0
 
 
 def expected_step_s(accounting: Accounting, scouted: Scouted) -> float:
@@ -157,11 +175,4 @@ def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
     setup_s = CELL_START_S + accounting.params_total / INITIALISED_PARAMS_PER_S
     if workload.phase == "optimizer":
         setup_s += FIRST_ROUND_SLOWNESS * step_s  # one step gives it the gradients
-    return PlannedCell(workload, accounting, step_s * STEP_SHARES[workload.phase], setup_s)
-
-
-def _memory_bytes(accounting: Accounting | None) -> float:
-    if accounting is None:
-        return 0.0
-    state = accounting.parameter_bytes + accounting.gradient_bytes + accounting.optimizer_state_bytes
-    return MEMORY_MARGIN * (state + (accounting.activation_bytes or 0) + 3 * (accounting.logits_bytes or 0))
+    return PlannedCell(workload, accounting, step_s * STEP_SHARES[workload.phase], setup_s, predict_memory(workload))

@@ -4,22 +4,28 @@ Run as `python -m scalemark.measure.worker`; see `scalemark.process` for the way
 """
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import psutil
 import torch
 from pydantic import BaseModel
 from scipy.optimize import nnls
 
 from scalemark.errors import DeviceError
-from scalemark.measure.ceiling import measure_gemm, measure_triad
-from scalemark.measure.clock import time_rounds_s
+from scalemark.measure.ceiling import measure_kernel
+from scalemark.measure.clock import Round, time_rounds_s
 from scalemark.measure.count import count_task
 from scalemark.measure.device import Device, available_bytes, release, require, synchronise, torch_facts
-from scalemark.measure.energy import find_counter, measure_energy, probe
+from scalemark.measure.energy import Probed, Unavailable, find_counter, measure_energy, measure_idle, probe
+from scalemark.measure.gpu import read_gpu_state
 from scalemark.measure.memory import measure_memory
+from scalemark.measure.operators import count_operators
 from scalemark.measure.orders import (
     ROUNDS_AT_LEAST,
     ROUNDS_AT_MOST,
@@ -29,24 +35,33 @@ from scalemark.measure.orders import (
     Scouted,
 )
 from scalemark.measure.phases import build_task, make_round
+from scalemark.measure.reference import References
+from scalemark.measure.rounds import Limits, sample
+from scalemark.measure.watch import Watch
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, SEQ_LEN, diagonal_shape
-from scalemark.process import Began, Refused, serve
+from scalemark.model.task import Task
+from scalemark.process import Began, Refused, keep_to, moving_variables, serve
 from scalemark.schema import (
     Block,
     BlockMeasured,
     CellCounted,
     CellEnded,
+    CellStatus,
     EnergyMeasured,
+    Estimate,
+    Facts,
+    Memory,
     MemoryMeasured,
     ModelConfig,
+    Operators,
+    OperatorsCounted,
+    WorkerStarted,
     Workload,
 )
 
 Emit = Callable[[BaseModel], None]
 
-WARMUP_BUDGET_S = 0.15
-WARMUP_AT_LEAST, WARMUP_AT_MOST = 1, 20
 SCOUT_BUDGET_S = 0.8
 # Nearly all overhead, nearly all matrix products, and the shape that is trained most: many tokens, little width.
 _TRAINED = (ModelConfig(n_layer=2, d_model=32, n_head=2), 4, 128)
@@ -59,6 +74,7 @@ _OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate me
 
 def work(job: MeasureJob, emit: Emit) -> None:
     """Do the whole job."""
+    keep_to(job.affinity)  # before torch starts its threads, which inherit it
     torch.set_num_threads(job.threads)
     device: Device = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
     try:
@@ -69,69 +85,159 @@ def work(job: MeasureJob, emit: Emit) -> None:
     if job.purpose == "scout":
         emit(_scout(job, device))
         return
-    tokens = np.fromfile(job.token_path, dtype=np.uint8)
+    emit(_started(job))
+    _without_collector()
+    with Watch() as watch:
+        _work_through(_Bench(job, device, watch), emit)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What every cell of one worker shares, made when it is first needed."""
+
+    job: MeasureJob
+    device: Device
+    watch: Watch
+
+    @cached_property
+    def tokens(self) -> np.ndarray:
+        return np.fromfile(self.job.token_path, dtype=np.uint8)
+
+    @cached_property
+    def references(self) -> References:
+        return References(self.device)
+
+    def build(self, workload: Workload) -> Task:
+        return build_task(workload, self.tokens, self.job.seed)
+
+    @cached_property
+    def counter(self) -> Probed | Unavailable:
+        return probe(find_counter(self.device), lambda: _load(self.device))
+
+    @cached_property
+    def idle_w(self) -> Estimate | None:
+        return measure_idle(self.counter)
+
+
+def _started(job: MeasureJob) -> WorkerStarted:
+    """How this process found itself: what it says is read back, not repeated from the job."""
+    affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return WorkerStarted(
+        purpose=job.purpose,
+        index=job.block_index,
+        start_s=round(time.time() - psutil.Process().create_time(), 3),
+        threads=torch.get_num_threads(),
+        affinity=None if affinity is None else tuple(affinity),
+        environment=moving_variables(os.environ),
+    )
+
+
+def _without_collector() -> None:
+    """A collection inside a round would be timed as if the model had done it."""
     gc.collect()
     gc.freeze()
-    gc.disable()  # a collection inside a round would be timed as if the model had done it
-    for order in job.orders:
+    gc.disable()
+
+
+def _work_through(bench: _Bench, emit: Emit) -> None:
+    for order in bench.job.orders:
         if isinstance(order, KernelOrder):
-            measure = measure_gemm if order.name == "gemm" else None
-            emit(measure(device, order.dtype, job.block_index) if measure else measure_triad(device, job.block_index))
+            emit(measure_kernel(order, bench.device, bench.job.block_index))
         else:
-            _attempt(order, job, tokens, emit)
+            _attempt(order, bench, emit)
         release()
 
 
-def _attempt(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit: Emit) -> None:
+def _attempt(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     """Measure one cell; an error ends that cell, not the block."""
     emit(Began(key=order.workload.key))
-    measure = {"time": _time_cell, "memory": _memory_of_cell, "energy": _energy_of_cell}[job.purpose]
+    measure = {"time": _time_cell, "memory": _memory_of_cell, "energy": _energy_of_cell}[bench.job.purpose]
     try:
-        measure(order, job, tokens, emit)
+        measure(order, bench, emit)
     except Exception as error:  # whatever a user's own model raises
-        is_oom = isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-            words in str(error) for words in _OUT_OF_MEMORY_WORDS
-        )
         first_line = (str(error).splitlines() or [""])[0]
         reason = f"{type(error).__name__}: {first_line}"
-        emit(CellEnded(key=order.workload.key, status="oom" if is_oom else "failed", reason=reason))
+        emit(CellEnded(key=order.workload.key, status=_status_of(error, order.workload), reason=reason))
 
 
-def _time_cell(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit: Emit) -> None:
+def _status_of(error: Exception, workload: Workload) -> CellStatus:
+    """What an error says of the cell. A compiler that is not there, or gives up, is no fault of the model."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in _OUT_OF_MEMORY_WORDS
+    ):
+        return "oom"
+    by_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+    return "skipped" if workload.compiled and by_compiler else "failed"
+
+
+def _time_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     workload = order.workload
     started = time.perf_counter()
-    one = make_round(build_task(workload, tokens, job.seed), workload)
+    one = make_round(bench.build(workload), workload)
     synchronise(workload.device)
     setup_s = time.perf_counter() - started
-    warmup = time_rounds_s(one, workload.device, WARMUP_BUDGET_S, WARMUP_AT_LEAST, WARMUP_AT_MOST)
-    rounds = time_rounds_s(one, workload.device, order.budget_s, ROUNDS_AT_LEAST, ROUNDS_AT_MOST)
-    block = Block(index=job.block_index, warmup_s=warmup, rounds_s=rounds, setup_s=setup_s)
+    limits = Limits(order.budget_s, ROUNDS_AT_LEAST, ROUNDS_AT_MOST)
+    state_before = _board_state(workload.device)
+    sampled = sample(one, workload.device, limits, bench.references, bench.watch)
+    block = Block(
+        index=bench.job.block_index,
+        warmup_s=sampled.warmup_s,
+        rounds_s=sampled.rounds_s,
+        setup_s=setup_s,
+        steady=sampled.steady,
+        conditions=sampled.conditions,
+        state_before=state_before,
+        state_after=_board_state(workload.device),
+    )
     emit(BlockMeasured(key=workload.key, block=block))
 
 
-def _memory_of_cell(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit: Emit) -> None:
+def _board_state(device: Device) -> Facts:
+    return read_gpu_state() if device == "cuda" else {}
+
+
+def _memory_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
+    """Operators are counted in one round, peaks are read in the next."""
     workload = order.workload
-    task = build_task(workload, tokens, job.seed)
+    task = bench.build(workload)
     if workload.task:
         emit(CellCounted(key=workload.key, accounting=count_task(task)))
     one = make_round(task, workload)
-    if workload.phase in ("step", "optimizer"):  # the first update makes the optimizer's state
+    if workload.compiled or workload.phase in ("step", "optimizer"):  # the first round makes what later ones find
         one.prepare()
         one.timed()
-    emit(MemoryMeasured(key=workload.key, memory=measure_memory(task, one, workload.device)))
+    if operators := _operators(one, workload):
+        emit(OperatorsCounted(key=workload.key, operators=operators))
+    emit(MemoryMeasured(key=workload.key, memory=_memory(task, one, workload)))
 
 
-def _energy_of_cell(order: CellOrder, job: MeasureJob, tokens: np.ndarray, emit: Emit) -> None:
+def _operators(one: Round, workload: Workload) -> Operators | None:
+    """None where they cannot be seen: in a compiled graph, or in a user's operator that refuses a dispatch mode."""
+    if workload.compiled:
+        return None
+    one.prepare()
+    try:
+        return count_operators(one.timed)
+    except Exception as error:
+        if workload.task is None:
+            raise
+        print(f"{workload.key}: operators not counted ({type(error).__name__}: {error})")  # into the worker's log
+        return None
+
+
+def _memory(task: Task, one: Round, workload: Workload) -> Memory:
+    if workload.compiled and workload.device == "cpu":
+        reason = "a compiled graph allocates where no dispatch mode sees it: look at the same cell without compilation"
+        return Memory(method="none", reason=reason)
+    return measure_memory(task, one, workload.device)
+
+
+def _energy_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     workload = order.workload
-    one = make_round(build_task(workload, tokens, job.seed), workload)
-
-    def run_round() -> None:
-        one.prepare()
-        one.timed()
-        synchronise(workload.device)
-
-    run_round()
-    emit(EnergyMeasured(key=workload.key, energy=measure_energy(find_counter(workload.device), run_round)))
+    idle_w = bench.idle_w  # before anything of this cell runs
+    one = make_round(bench.build(workload), workload)
+    energy = measure_energy(bench.counter, one, workload.device, idle_w)
+    emit(EnergyMeasured(key=workload.key, energy=energy))
 
 
 def _scout(job: MeasureJob, device: Device) -> Scouted:
@@ -144,7 +250,7 @@ def _scout(job: MeasureJob, device: Device) -> Scouted:
     seconds = [_scout_step_s(workload, tokens, job.seed) for workload in workloads]
     # Billions of FLOPs and bytes, so that all columns are of a size that the solver's tolerance suits.
     (per_layer_s, s_per_gflop, s_per_gb), _ = nnls(np.array([*map(_scout_terms, workloads)]), np.array(seconds))
-    counter = probe(find_counter(device), lambda: _scout_load(device))
+    counter = probe(find_counter(device), lambda: _load(device))
     return Scouted(
         device=device,
         available_bytes=available_bytes(device),
@@ -168,7 +274,7 @@ def _scout_step_s(workload: Workload, tokens: np.ndarray, seed: int) -> float:
     return statistics.median(rounds[len(rounds) // 3 :])  # the first ones warm up
 
 
-def _scout_load(device: Device) -> None:
+def _load(device: Device) -> None:
     a = torch.randn(1024, 1024, device=device)
     for _ in range(5):
         a @ a

@@ -14,6 +14,8 @@ LARGEST_DEPTH = 9
 
 BATCH = 2
 SEQ_LEN = 256
+# How many different batches the rounds of a rung go through.
+N_BATCHES = 4
 
 
 def diagonal_shape(depth: int, vocab_size: int = 256) -> ModelConfig:

@@ -1,11 +1,14 @@
 """The suite, derived from the journal: estimates from samples, rates from times, MFU from the run's own ceilings."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-import numpy as np
-
 from scalemark.errors import SchemaError
+from scalemark.record.ceilings import ceilings_of, utilisations
+from scalemark.record.control import control_of, corrected
+from scalemark.record.noise import noise_warnings
+from scalemark.record.times import time_fields
 from scalemark.schema import (
     BlockMeasured,
     Ceilings,
@@ -18,18 +21,18 @@ from scalemark.schema import (
     Estimate,
     JournalEntry,
     KernelMeasured,
-    MeasurementWarning,
+    Machine,
     MemoryMeasured,
+    OperatorsCounted,
     RunFinished,
     RunStarted,
     RunTrained,
+    Settings,
     Suite,
     WarningRaised,
+    WorkerStarted,
 )
-from scalemark.stats import median_over_blocks
 
-WIDE_INTERVAL = 0.05
-UNSTEADY_CEILING = 0.10
 UNMEASURED = "the run ended before this cell was measured"
 
 Entry = TypeVar("Entry")
@@ -44,8 +47,11 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
         raise SchemaError("this journal does not begin with a run: nothing can be recovered from it")
     start = entries[0]
     end = next(iter(_of(RunFinished, entries)), None)
-    ceilings = _ceilings(_of(KernelMeasured, entries))
-    cells = tuple(_cell(planned, entries, ceilings) for planned in _of(CellPlanned, entries))
+    ceilings = ceilings_of(_of(KernelMeasured, entries))
+    by_key = _by_key(entries)
+    planned = _of(CellPlanned, entries)
+    measured = [_cell(plan, by_key[plan.workload.key], ceilings, start.machine) for plan in planned]
+    cells = tuple(_with_stated_power(cell, start.settings) for cell in _corrected(measured))
     return Suite(
         scalemark_version=start.scalemark_version,
         id=start.id,
@@ -56,9 +62,10 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
         ceilings=ceilings,
         cells=cells,
         training_runs=tuple(entry.run for entry in _of(RunTrained, entries)),
-        warnings=(*(entry.warning for entry in _of(WarningRaised, entries)), *_noise_warnings(cells, ceilings)),
+        workers=tuple(_of(WorkerStarted, entries)),
+        warnings=(*(entry.warning for entry in _of(WarningRaised, entries)), *noise_warnings(cells, ceilings)),
         complete=end is not None and end.complete,
-        fake=start.fake,
+        fake=start.fake or any(cell.energy.fake for cell in cells if cell.energy),
         duration_s=end.duration_s if end else None,
     )
 
@@ -67,20 +74,57 @@ def _of(kind: type[Entry], entries: Iterable[object]) -> list[Entry]:
     return [entry for entry in entries if isinstance(entry, kind)]
 
 
-def _cell(planned: CellPlanned, entries: Sequence[JournalEntry], ceilings: Ceilings) -> Cell:
-    key = planned.workload.key
-    counted = [entry.accounting for entry in _of(CellCounted, entries) if entry.key == key]
+def _by_key(entries: Sequence[JournalEntry]) -> dict[str, list[JournalEntry]]:
+    """What was recorded of each cell."""
+    found: dict[str, list[JournalEntry]] = defaultdict(list)
+    for entry in entries:
+        if key := getattr(entry, "key", None):
+            found[key].append(entry)
+    return found
+
+
+def _cell(planned: CellPlanned, entries: Sequence[JournalEntry], ceilings: Ceilings, machine: Machine) -> Cell:
+    """The cell that was planned, with all that its own entries say."""
+    counted = _last(CellCounted, entries)
+    operators = _last(OperatorsCounted, entries)
+    memory = _last(MemoryMeasured, entries)
+    energy = _last(EnergyMeasured, entries)
     cell = Cell(
         workload=planned.workload,
         status="ok",
-        accounting=counted[-1] if counted else planned.accounting,
-        blocks=tuple(entry.block for entry in _of(BlockMeasured, entries) if entry.key == key),
-        memory=next((entry.memory for entry in _of(MemoryMeasured, entries) if entry.key == key), None),
-        energy=next((entry.energy for entry in _of(EnergyMeasured, entries) if entry.key == key), None),
+        accounting=counted.accounting if counted else planned.accounting,
+        blocks=tuple(entry.block for entry in _of(BlockMeasured, entries)),
+        predicted_memory=planned.predicted_memory,
+        operators=operators.operators if operators else None,
+        memory=memory.memory if memory else None,
+        energy=energy.energy if energy else None,
     )
-    status, reason = _status(planned, cell, [entry for entry in _of(CellEnded, entries) if entry.key == key])
-    update = {"status": status, "reason": reason, **(_rates(cell, ceilings) if cell.blocks else {})}
-    return cell.model_copy(update=update)
+    status, reason = _status(planned, cell, _of(CellEnded, entries))
+    timed = cell.model_copy(update={"status": status, "reason": reason, **time_fields(cell)})
+    return timed.model_copy(update=_rates(timed, timed.time_s, ceilings, machine) if timed.time_s else {})
+
+
+def _last(kind: type[Entry], entries: Sequence[object]) -> Entry | None:
+    return next(iter(reversed(_of(kind, entries))), None)
+
+
+def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells, those with a time also with what it is without the machine's slow moments."""
+    control = control_of(cells)
+    if control is None:
+        return tuple(cells)
+    return tuple(
+        cell.model_copy(update={"corrected_s": corrected(cell, control), "control": control}) if cell.blocks else cell
+        for cell in cells
+    )
+
+
+def _with_stated_power(cell: Cell, settings: Settings) -> Cell:
+    """Energy estimated from a power that a user stated, beside whatever a counter said; no fit or baseline reads it."""
+    if settings.stated_power_w is None or cell.time_s is None or cell.energy is None:
+        return cell
+    estimated_j = cell.time_s.value * settings.stated_power_w
+    return cell.model_copy(update={"energy": cell.energy.model_copy(update={"estimated_j": estimated_j})})
 
 
 def _status(planned: CellPlanned, cell: Cell, ends: Sequence[CellEnded]) -> tuple[CellStatus, str | None]:
@@ -91,63 +135,13 @@ def _status(planned: CellPlanned, cell: Cell, ends: Sequence[CellEnded]) -> tupl
     return ("ok", None) if cell.blocks else ("skipped", UNMEASURED)
 
 
-def _rates(cell: Cell, ceilings: Ceilings) -> dict[str, Estimate | None]:
-    """Time, and what follows from it and from the counts."""
+def _rates(cell: Cell, time_s: Estimate, ceilings: Ceilings, machine: Machine) -> dict[str, Estimate | None]:
+    """What follows from the time and the counts."""
     workload, accounting = cell.workload, cell.accounting
-    time_s = median_over_blocks([block.rounds_s for block in cell.blocks])
     flops = accounting.flops.model_flops(workload.phase) if accounting else 0.0
     flops_per_s = time_s.inverted(flops) if flops else None
-    ceiling = ceilings.gemm_flops_per_s.get(f"{workload.device}/{workload.dtype}")
     return {
-        "time_s": time_s,
         "items_per_s": time_s.inverted(accounting.items) if accounting and workload.phase != "optimizer" else None,
         "flops_per_s": flops_per_s,
-        "mfu": flops_per_s.scaled(1 / ceiling.value) if flops_per_s and ceiling else None,
+        **utilisations(cell, time_s, ceilings, machine),
     }
-
-
-def _ceilings(kernels: Sequence[KernelMeasured]) -> Ceilings:
-    """Best sustained rates: the 90th percentile of a block's rates, since other tenants can only slow a kernel."""
-    gemms = {f"{kernel.device}/{kernel.dtype}" for kernel in kernels if kernel.name == "gemm"}
-    triads = {kernel.device for kernel in kernels if kernel.name == "triad"}
-    return Ceilings(
-        gemm_flops_per_s={
-            name: _ceiling([k for k in kernels if k.name == "gemm" and f"{k.device}/{k.dtype}" == name])
-            for name in sorted(gemms)
-        },
-        triad_bytes_per_s={
-            name: _ceiling([k for k in kernels if k.name == "triad" and k.device == name]) for name in sorted(triads)
-        },
-    )
-
-
-def _ceiling(kernels: Sequence[KernelMeasured]) -> Estimate:
-    """The median over blocks of each block's upper rates, with its interval."""
-    blocks: dict[int, list[float]] = {}
-    for kernel in kernels:
-        blocks.setdefault(kernel.block_index, []).extend(kernel.rates_per_s)
-    upper = [[rate for rate in rates if rate >= np.quantile(rates, 0.8)] for rates in blocks.values()]
-    return median_over_blocks(upper)
-
-
-def _noise_warnings(cells: Sequence[Cell], ceilings: Ceilings) -> list[MeasurementWarning]:
-    wide = [cell for cell in cells if cell.time_s and cell.time_s.relative_half_width > WIDE_INTERVAL]
-    unsteady = [name for name, rate in ceilings.gemm_flops_per_s.items() if rate.relative_half_width > UNSTEADY_CEILING]
-    warnings = [
-        MeasurementWarning(
-            subject=name,
-            message="the matrix-product ceiling moved by more than 10 % between blocks, so MFU is uncertain: "
-            "close other programs, or measure when the machine is quiet",
-        )
-        for name in unsteady
-    ]
-    if wide:
-        worst = max(wide, key=lambda cell: cell.time_s.relative_half_width if cell.time_s else 0.0)
-        warnings.append(
-            MeasurementWarning(
-                subject=f"{len(wide)} of {sum(1 for cell in cells if cell.time_s)} cells",
-                message=f"their time is known to no better than ± 5 % (worst: {worst.workload.key}): "
-                "give more time with --scale-budget, or a quieter machine",
-            )
-        )
-    return warnings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scalemark.errors import InputError, SchemaError
 from scalemark.record.store import is_file_name, load_suite, save_suite
-from scalemark.schema import Suite
+from scalemark.schema import Cell, Suite
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,11 @@ class Baseline:
 def save_baseline(suite: Suite, results_root: Path) -> Path:
     """Keep this suite as a baseline of its machine and return its file.
 
-    Raises InputError for a suite that is no measurement (fake), not whole, or already there with other content.
+    An energy that was estimated, not measured, is left out of what is kept. Raises InputError for a suite that is no
+    measurement (fake), not whole, or already there with other content.
     """
     _check_usable(suite)
+    suite = _without_estimates(suite)
     path = _folder(results_root, suite.machine.id) / f"{suite.id}.json"
     if not path.exists():
         save_suite(suite, path)
@@ -36,7 +38,7 @@ def save_baseline(suite: Suite, results_root: Path) -> Path:
 
 
 def _check_usable(suite: Suite) -> None:
-    if suite.fake:
+    if suite.fake or any(cell.energy and cell.energy.fake for cell in suite.cells):
         raise InputError(f"suite {suite.id} was made with a faked source: measure for real before saving a baseline")
     if not suite.complete:
         raise InputError(f"suite {suite.id} is not complete: let a run reach its end before saving a baseline")
@@ -46,6 +48,16 @@ def _check_usable(suite: Suite) -> None:
         if not is_file_name(name):
             raise InputError(f"{name!r} cannot name a file: give a suite that scalemark wrote")
     _creation_time(suite)
+
+
+def _without_estimates(suite: Suite) -> Suite:
+    return suite.model_copy(update={"cells": tuple(map(_without_estimate, suite.cells))})
+
+
+def _without_estimate(cell: Cell) -> Cell:
+    if cell.energy is None or cell.energy.estimated_j is None:
+        return cell
+    return cell.model_copy(update={"energy": cell.energy.model_copy(update={"estimated_j": None})})
 
 
 def list_baselines(results_root: Path) -> list[Baseline]:

@@ -8,6 +8,7 @@ results/runs/<id>/journal.jsonl   one line per entry, on disk before the next th
 
 import json
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from scalemark.schema import SCHEMA_VERSION, JournalEntry, Suite
 
 _ENTRIES: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
 _SUITE_NAME = "suite.json"
+_NUMBERS = re.compile(r"\[\n[-+.,\deE\s]+\n\s*\]")
 
 
 def new_run_id(now: datetime) -> str:
@@ -166,7 +168,12 @@ def _parse_entry(line: bytes, number: int, path: Path) -> JournalEntry:
 
 def save_suite(suite: Suite, path: Path) -> None:
     """Write the suite so that a reader sees the old file or the whole new one; raises StoreError."""
-    write_whole(suite.model_dump_json(indent=1) + "\n", path)
+    write_whole(_numbers_in_line(suite.model_dump_json(indent=1)) + "\n", path)
+
+
+def _numbers_in_line(indented: str) -> str:
+    """The JSON with each list of plain numbers on one line. No text is touched: inside of one, a line cannot end."""
+    return _NUMBERS.sub(lambda match: re.sub(r"\s+", " ", match[0]).replace("[ ", "[").replace(" ]", "]"), indented)
 
 
 def write_whole(text: str, path: Path) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from scalemark.errors import InputError
 from scalemark.report.headline import headline, machine_line
 from scalemark.report.markdown import escape, markdown_table
-from scalemark.report.tables import Table, cost_table, price_table
+from scalemark.report.tables import MFU_TITLE, Table, cost_table, price_table
 from scalemark.schema import Analysis
 
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
-COST_COLUMNS = ("model", "parameters", "step time", "tokens/s", "MFU", "peak memory")
+COST_COLUMNS = ("model", "parameters", "step time", "tokens/s", MFU_TITLE, "peak memory")
 PRICE_COLUMNS = ("model", "parameters", "tokens", "training time", "memory", "fitted range")
 
 

@@ -5,7 +5,7 @@
 A law's parameter never appears without its interval, a prediction never without its distance from what was fitted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,7 @@ from scalemark.schema import (
     Diff,
     Energy,
     Estimate,
+    GemmRate,
     Holdout,
     Law,
     LawKind,
@@ -50,6 +51,10 @@ from scalemark.units import (
 
 LAW_TITLES: dict[LawKind, str] = {"step_time": "Step time law", "memory": "Memory law", "loss": "Loss law"}
 UNAVAILABLE = "unavailable"
+# Short, so that a terminal has room for what stands beside it; the note says what it is.
+MFU_TITLE = "MFU (vs GEMM)"
+# What a step's FLOPs are: 2 per weight and token forward, twice that backward, and attention over all pairs.
+FLOP_CONVENTION = "6N + full attention"
 MOST_INCONCLUSIVE_ROWS = 5
 
 
@@ -90,6 +95,8 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
         training_table(suite),
         *law_tables(analysis),
         machine_table(suite),
+        product_table(suite),
+        operator_table(suite),
         cell_table(suite),
         setting_table(suite),
     )
@@ -101,11 +108,96 @@ def machine_table(suite: Suite) -> Table:
     identity = [(_plain(name), _fact(name, value)) for name, value in suite.machine.identity.items()]
     products = suite.ceilings.gemm_flops_per_s.items()
     triads = suite.ceilings.triad_bytes_per_s.items()
-    ceilings = [(f"GEMM ceiling, {key}", with_interval(estimate, flops_rate)) for key, estimate in products]
-    ceilings += [(f"triad ceiling, {key}", with_interval(estimate, bytes_rate)) for key, estimate in triads]
+    ceilings = [
+        (f"GEMM ceiling, {key}", with_interval(estimate, flops_rate) + _best_product(suite, key))
+        for key, estimate in products
+    ]
+    ceilings += [
+        (f"triad ceiling, {key}", with_interval(estimate, bytes_rate) + _triad_size(suite, key))
+        for key, estimate in triads
+    ]
     rows = (("machine id", suite.machine.id), *identity, *ceilings)
-    note = "Ceilings were measured in this run: the best square matrix product, and the STREAM triad."
+    note = "Ceilings were measured in this run: the best matrix product on random data, and the STREAM triad."
     return Table("Machine", (Column("fact"), Column("value", "prose")), rows, note if ceilings else "")
+
+
+def _triad_size(suite: Suite, device: str) -> str:
+    size_bytes = suite.ceilings.triad_array_bytes.get(device)
+    return f" (arrays of {format_bytes(size_bytes)} together)" if size_bytes else ""
+
+
+def _best_product(suite: Suite, key: str) -> str:
+    """' (1,024 × 1,024 × 1,024, best of 14)': which product of the sweep the ceiling is."""
+    sweep = [product for product in suite.ceilings.gemm_sweep if f"{product.device}/{product.dtype}" == key]
+    if not sweep:
+        return ""
+    best = max(sweep, key=lambda product: product.flops_per_s.value)
+    return f" ({_product_shape(best)}, best of {len(sweep)})"
+
+
+def _product_shape(product: GemmRate) -> str:
+    return f"{product.m:,} × {product.n:,} × {product.k:,}"
+
+
+def product_table(suite: Suite) -> Table:
+    """Every product of the sweep, fastest first: the squares, and the products of the campaign's largest models."""
+    columns = (
+        Column("device", "text", 2),
+        Column("dtype"),
+        Column("m × n × k", "number"),
+        Column("FLOP/s", "number"),
+        Column("of the ceiling", "number", 1),
+    )
+    sweep = suite.ceilings.gemm_sweep
+    products = sorted(sweep, key=lambda product: (product.device, product.dtype, -product.flops_per_s.value))
+    note = "Products (m, k) × (k, n) on random data, 2·m·n·k FLOPs each, the right-hand side stored as (n, k)."
+    rows = tuple(_product_row(suite, product) for product in products)
+    return Table("Matrix products", columns, rows, note * bool(rows), detail=True)
+
+
+def _product_row(suite: Suite, product: GemmRate) -> tuple[str, ...]:
+    ceiling = suite.ceilings.gemm_flops_per_s.get(f"{product.device}/{product.dtype}")
+    share = product.flops_per_s.value / ceiling.value if ceiling else None
+    rate_text = with_interval(product.flops_per_s, flops_rate)
+    return (product.device, product.dtype, _product_shape(product), rate_text, format_percent(share))
+
+
+def operator_table(suite: Suite) -> Table:
+    """How many operators a training step runs, how many bytes they take and give, and how many FLOPs a byte has."""
+    columns = (
+        Column("model"),
+        Column("batch", "text", 1),
+        Column("dtype", "text", 2),
+        Column("optimizer", "text", 3),
+        Column("operators", "number"),
+        Column("read", "number"),
+        Column("written", "number"),
+        Column(f"FLOP/byte ({FLOP_CONVENTION})", "number", 4),
+    )
+    cells = [cell for cell in suite.cells if cell.operators and cell.workload.phase == "step"]
+    rows = tuple(map(_operator_row, sorted(cells, key=lambda cell: (_params(cell), cell.workload.key))))
+    note = (
+        "One eager step, seen below autograd; views are not counted. Bytes are those of the tensors that operators take"
+        " and give, each once per call: what caches keep from memory is not known here."
+    )
+    return Table("Operators of a training step", columns, rows, note * bool(rows), detail=True)
+
+
+def _operator_row(cell: Cell) -> tuple[str, ...]:
+    work, operators = cell.workload, cell.operators
+    assert operators is not None
+    moved_bytes = operators.bytes_read + operators.bytes_written
+    flops = cell.accounting.flops.model_flops(work.phase) if cell.accounting else 0.0
+    return (
+        work.rung,
+        _batch(work),
+        work.dtype,
+        work.optimizer or MISSING,
+        f"{operators.total:,}",
+        format_bytes(operators.bytes_read),
+        format_bytes(operators.bytes_written),
+        significant(flops / moved_bytes) if flops and moved_bytes else MISSING,
+    )
 
 
 def _plain(name: str) -> str:
@@ -122,18 +214,42 @@ def _fact(name: str, value: str | int | float | None) -> str:
 def cost_table(suite: Suite) -> Table:
     """What one training step costs: one row per model and batch."""
     cells = sorted(filter(_is_cost_cell, suite.cells), key=lambda cell: (_params(cell), cell.workload.key))
-    columns = (
-        Column("model"),
-        Column("batch", "text", 1),
-        Column("parameters", "number"),
-        Column("step time", "number"),
-        Column("tokens/s", "number", 2),
-        Column("FLOP/s", "number", 5),
-        Column("MFU", "number", 3),
-        Column("peak memory", "number", 4),
-        Column("energy/step", "number", 6),
-    )
-    return Table("Cost of a training step", columns, tuple(map(_cost_row, cells)), _cost_note(suite) if cells else "")
+    columns = _cost_columns(cells)
+    rows = tuple(tuple(write(cell) for _, write in columns) for cell in cells)
+    title = "Cost of a training step"
+    return Table(title, tuple(column for column, _ in columns), rows, _cost_note(suite) if cells else "")
+
+
+def _cost_columns(cells: Sequence[Cell]) -> list[tuple[Column, Callable[[Cell], str]]]:
+    """What stands in each column; HFU only where something is computed twice, a vendor's peak only where known."""
+    columns: list[tuple[Column, Callable[[Cell], str]]] = [
+        (Column("model"), lambda cell: cell.workload.rung),
+        (Column("batch", "text", 1), lambda cell: _batch(cell.workload)),
+        (Column("parameters", "number"), _parameters),
+        (Column("step time", "number"), lambda cell: with_interval(cell.time_s, format_seconds)),
+        (Column("tokens/s", "number", 2), lambda cell: _value(cell.items_per_s, rate)),
+        (Column(f"FLOP/s ({FLOP_CONVENTION})", "number", 6), lambda cell: _value(cell.flops_per_s, flops_rate)),
+        (Column(MFU_TITLE, "number", 3), lambda cell: _value(cell.mfu, format_percent)),
+    ]
+    if any(map(_recomputes, cells)):
+        columns.append((Column("HFU (vs GEMM)", "number", 7), lambda cell: _value(cell.hfu, format_percent)))
+    if any(cell.vendor_mfu for cell in cells):
+        columns.append(
+            (Column("MFU (vs vendor peak)", "number", 7), lambda cell: _value(cell.vendor_mfu, format_percent))
+        )
+    columns.append((Column("peak memory", "number", 4), lambda cell: format_bytes(peak_bytes(cell.memory))))
+    columns.append((Column("energy/step", "number", 5), lambda cell: _energy(cell.energy)))
+    if any(_estimated_j(cell) is not None for cell in cells):
+        columns.append((Column("estimated energy", "number", 8), lambda cell: _joules(_estimated_j(cell))))
+    return columns
+
+
+def _parameters(cell: Cell) -> str:
+    return format_amount(cell.accounting.params_total if cell.accounting else None)
+
+
+def _recomputes(cell: Cell) -> bool:
+    return cell.hfu is not None and cell.hfu != cell.mfu
 
 
 def _is_cost_cell(cell: Cell) -> bool:
@@ -142,26 +258,13 @@ def _is_cost_cell(cell: Cell) -> bool:
         cell.status == "ok"
         and work.phase == "step"
         and work.dtype == "float32"
+        and not work.compiled
         and (work.optimizer == "adamw" or work.task is not None)
     )
 
 
 def _params(cell: Cell) -> int:
     return cell.accounting.params_total if cell.accounting else 0
-
-
-def _cost_row(cell: Cell) -> tuple[str, ...]:
-    return (
-        cell.workload.rung,
-        _batch(cell.workload),
-        format_amount(cell.accounting.params_total if cell.accounting else None),
-        with_interval(cell.time_s, format_seconds),
-        _value(cell.items_per_s, rate),
-        _value(cell.flops_per_s, flops_rate),
-        _value(cell.mfu, format_percent),
-        format_bytes(peak_bytes(cell.memory)),
-        _energy(cell.energy),
-    )
 
 
 def _value(estimate: Estimate | None, write: Formatter) -> str:
@@ -182,21 +285,66 @@ def peak_bytes(memory: Memory | None) -> int | None:
 def _energy(energy: Energy | None) -> str:
     if energy is None or energy.joules_per_round is None:
         return UNAVAILABLE
-    return f"{significant(energy.joules_per_round)} J"
+    return with_interval(energy.joules_per_round, _joules)
+
+
+def _joules(joules: float | None) -> str:
+    return MISSING if joules is None else f"{significant(joules)} J"
+
+
+def _estimated_j(cell: Cell) -> float | None:
+    return cell.energy.estimated_j if cell.energy else None
+
+
+def _energy_note(cells: Sequence[Cell]) -> str:
+    """How energy was measured and what the device drew at rest, or why there is none; and what an estimate is not."""
+    energies = [cell.energy for cell in cells if cell.energy]
+    methods = sorted({_energy_method(energy) for energy in energies if energy.joules_per_round})
+    reasons = sorted({energy.reason for energy in energies if energy.reason})
+    parts = [
+        f"Energy: {'; '.join(methods)}." if methods else "",
+        f"Energy {UNAVAILABLE}: {'; '.join(reasons)}." if reasons else "",
+        "Estimated energy is a power that the user stated times the step time: no measurement, and in no law."
+        if any(_estimated_j(cell) is not None for cell in cells)
+        else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _energy_method(energy: Energy) -> str:
+    """'powercap of package-0 + dram, direct, idle power (12.3 W ± 1.0 %) included'."""
+    idle = with_interval(energy.idle_w, lambda watts: f"{significant(watts)} W") if energy.idle_w else "not measured"
+    return f"{energy.source} of {energy.domain}, {energy.method}, idle power ({idle}) included"
 
 
 def _cost_note(suite: Suite) -> str:
     ceilings = [f"{key} {flops_rate(e.value)}" for key, e in suite.ceilings.gemm_flops_per_s.items()]
     against = f"the GEMM ceiling measured in this run ({', '.join(ceilings)})" if ceilings else "no measured ceiling"
     cells = [cell for cell in suite.cells if _is_cost_cell(cell)]
-    reasons = sorted({cell.energy.reason for cell in cells if cell.energy and cell.energy.reason})
     methods = sorted({cell.memory.method for cell in cells if cell.memory})
     parts = [
         "Forward, backward and AdamW in float32; medians with 90 % intervals, which tokens/s, FLOP/s and MFU share.",
         "Parameters are totals, embeddings included; batch is sequences × tokens.",
-        f"MFU is against {against}.",
+        "N: weights in matrix products, the head included and the token table not; full attention: all pairs, though"
+        " the mask leaves half (PaLM, appendix B); of a user's own model, the products and convolutions counted in it.",
+        f"MFU (vs GEMM) is against {against}.",
+        _other_utilisations(cells),
         f"Peak memory: {'; '.join(methods)}." if methods else "",
-        f"Energy {UNAVAILABLE}: {'; '.join(reasons)}." if reasons else "",
+        _energy_note(cells),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _other_utilisations(cells: Sequence[Cell]) -> str:
+    """What HFU and the vendor's peak mean, where the table has them."""
+    peaks = {
+        flops_rate(cell.flops_per_s.value / cell.vendor_mfu.value)
+        for cell in cells
+        if cell.flops_per_s and cell.vendor_mfu
+    }
+    parts = [
+        "HFU counts the forward passes that the backward pass repeats." if any(map(_recomputes, cells)) else "",
+        f"Vendor peak, dense: {', '.join(sorted(peaks))}." if peaks else "",
     ]
     return " ".join(filter(None, parts))
 
@@ -211,26 +359,49 @@ def cell_table(suite: Suite) -> Table:
         Column("optimizer", "text", 4),
         Column("device", "text", 5),
         Column("time", "number"),
+        Column("corrected", "number", 9),
+        Column("fastest", "number", 10),
+        Column("once", "number", 8),
+        Column(MFU_TITLE, "number", 7),
         Column("rounds", "number", 6),
         Column("status"),
         Column("reason", "prose"),
     )
     cells = sorted(suite.cells, key=lambda cell: (_params(cell), cell.workload.key))
-    return Table("All cells", columns, tuple(map(_cell_row, cells)), detail=True)
+    return Table("All cells", columns, tuple(map(_cell_row, cells)), _cell_note(suite), detail=True)
+
+
+def _cell_note(suite: Suite) -> str:
+    """How the columns of times differ."""
+    control = next((cell.control for cell in suite.cells if cell.control), None)
+    parts = [
+        "Time is the median over blocks with its 90 % interval; fastest the shortest round; once is set-up and what the"
+        " first round takes beyond a steady one, compilation among it.",
+        f"Corrected: {control.coefficient:.0%} of the slowness of the {control.kernel} that ran beside a cell taken out,"
+        " as this run's cells followed it."
+        if control
+        else "",
+        "Wide: known no better than ± 1 %; not steady: the rounds still drifted.",
+    ]
+    return " ".join(filter(None, parts)) if suite.cells else ""
 
 
 def _cell_row(cell: Cell) -> tuple[str, ...]:
     work = cell.workload
     return (
         work.rung,
-        work.phase,
+        f"{work.phase}, compiled" if work.compiled else work.phase,
         _batch(work),
         work.dtype,
         work.optimizer or MISSING,
         work.device,
         with_interval(cell.time_s, format_seconds),
+        with_interval(cell.corrected_s, format_seconds),
+        format_seconds(cell.minimum_s),
+        _value(cell.once_s, format_seconds),
+        _value(cell.mfu, format_percent),
         str(len(cell.samples_s)),
-        cell.status.replace("_", " "),
+        ", ".join([cell.status, *cell.marks]).replace("_", " "),
         cell.reason or "",
     )
 

@@ -39,6 +39,7 @@ class TrainJob(Frozen):
 
     device: Literal["cpu", "cuda"]
     threads: int
+    affinity: tuple[int, ...] | None = None
     train_path: str
     validation_path: str
     budget_s: float
@@ -78,12 +79,20 @@ def _order(config: TrainingConfig, step_s: Callable[[Accounting], float]) -> Run
     return RunOrder(config=config, expected_s=expected_run_s(config, accounting, step_s))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where runs are trained: the device, threads and CPUs of a worker, and where its log goes."""
+
+    device: Literal["cpu", "cuda"]
+    threads: int
+    affinity: tuple[int, ...] | None
+    log_path: Path
+
+
 def run_grid(
     plan: GridPlan,
     corpus: Corpus,
-    device: Literal["cpu", "cuda"],
-    threads: int,
-    log_path: Path,
+    place: Place,
     record: Callable[[JournalEntry], None],
     tell: Callable[[str], None],
 ) -> None:
@@ -98,14 +107,15 @@ def run_grid(
 
     def start(left: list[RunOrder]) -> Worker:
         job = TrainJob(
-            device=device,
-            threads=threads,
+            device=place.device,
+            threads=place.threads,
+            affinity=place.affinity,
             train_path=str(corpus.train_path),
             validation_path=str(corpus.validation_path),
             budget_s=deadline_s - time.monotonic(),
             orders=tuple(left),
         )
-        return Worker(WORKER_MODULE, job, worker_environment(threads), log_path)
+        return Worker(WORKER_MODULE, job, worker_environment(place.threads), place.log_path)
 
     def take(message: Message) -> None:
         if isinstance(message, Refused):

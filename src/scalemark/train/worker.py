@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from scalemark.process import Began, Progress, Refused, serve
+from scalemark.process import Began, Progress, Refused, keep_to, serve
 from scalemark.schema import RunTrained, TrainingConfig, TrainingRun
 from scalemark.train.executor import TrainJob
 from scalemark.train.run import Report, train_language_model, train_task
@@ -21,6 +21,7 @@ SLOWNESS_AT_LEAST = 0.5
 
 def work(job: TrainJob, emit: Callable[[BaseModel], None]) -> None:
     """Train every order of the job that the time still holds."""
+    keep_to(job.affinity)  # before torch starts its threads, which inherit it
     torch.set_num_threads(job.threads)
     if job.device == "cuda" and not torch.cuda.is_available():
         emit(Refused(reason="cannot train on cuda: no CUDA device was found; use --scale-device cpu"))

@@ -1,0 +1,129 @@
+"""Intervals that hold, and a control variate that never hurts: claims tested by simulation with a fixed seed."""
+
+import numpy as np
+import pytest
+
+from scalemark.stats import (
+    control_coefficient,
+    halves_agree,
+    median_over_blocks,
+    percentile_interval,
+    relative_half_width,
+)
+
+
+def simulated_blocks(rng: np.random.Generator, n_blocks: int, between: float, within: float, rounds: int = 20):
+    """Blocks of one truth, 1.0: each process has its own luck, its rounds share a slow drift, and jitter on top."""
+    luck = between * rng.standard_normal((n_blocks, 1))
+    drift = within * np.cumsum(rng.standard_normal((n_blocks, rounds)), axis=1) / np.sqrt(rounds)
+    drift -= drift.mean(axis=1, keepdims=True)
+    return np.exp(luck + drift + within * rng.standard_normal((n_blocks, rounds)))
+
+
+def coverage(n_blocks: int, between: float, within: float, trials: int = 400) -> float:
+    rng = np.random.default_rng(7)
+    found = [median_over_blocks(simulated_blocks(rng, n_blocks, between, within), seed=i) for i in range(trials)]
+    return float(np.mean([one.low <= 1.0 <= one.high for one in found]))
+
+
+@pytest.mark.parametrize(("n_blocks", "between", "within"), [(3, 0.03, 0.01), (3, 0.03, 0.05), (5, 0.03, 0.01)])
+def test_a_90_percent_interval_over_few_blocks_holds_the_truth_at_least_88_percent_of_the_time(
+    n_blocks, between, within
+):
+    assert 0.88 <= coverage(n_blocks, between, within) <= 0.98
+
+
+def test_resampling_single_rounds_of_one_block_would_not_hold():
+    """The claim above needs the between-block part: without it the interval misses most of the time."""
+    rng = np.random.default_rng(7)
+    held = 0
+    for i in range(200):
+        blocks = simulated_blocks(rng, 3, 0.03, 0.01)
+        pooled = median_over_blocks([blocks.ravel()], seed=i)
+        held += pooled.low <= 1.0 <= pooled.high
+    assert held / 200 < 0.7
+
+
+def test_the_value_is_the_median_of_the_medians_and_lies_inside():
+    found = median_over_blocks([[1.0, 1.0, 9.0], [2.0, 2.0, 2.0], [3.0, 0.5, 3.0]])
+    assert found.value == 2.0
+    assert found.low < 2.0 < found.high
+
+
+def test_the_same_samples_and_seed_give_the_same_interval():
+    blocks = simulated_blocks(np.random.default_rng(0), 3, 0.05, 0.02)
+    assert median_over_blocks(blocks, seed=3) == median_over_blocks(blocks, seed=3)
+
+
+def test_a_block_without_samples_is_left_out():
+    assert median_over_blocks([[], [2.0, 2.0]]).value == 2.0
+
+
+def test_one_sample_is_its_own_interval():
+    found = median_over_blocks([[0.25]])
+    assert (found.low, found.value, found.high) == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_a_percentile_interval_is_widened_to_hold_the_value_that_all_draws_miss():
+    found = percentile_interval([2.0, 2.1, 2.2], 1.0)
+    assert (found.low, found.value) == (1.0, 1.0)
+
+
+def test_precision_of_few_samples_cannot_be_told():
+    assert relative_half_width([1.0] * 15) == float("inf")
+    assert relative_half_width([1.0] * 16) == 0.0
+
+
+def test_drifting_samples_are_less_precise_than_as_many_independent_ones():
+    rng = np.random.default_rng(1)
+    independent = np.exp(0.02 * rng.standard_normal(100))
+    drifting = np.exp(0.02 * np.cumsum(rng.standard_normal(100)) / 5)
+    assert relative_half_width(drifting) > 2 * relative_half_width(independent)
+
+
+def test_halves_are_compared_by_their_medians():
+    assert halves_agree([1.0, 1.0, 9.0, 1.01, 1.0, 1.02], 0.05)
+    assert not halves_agree([1.0, 1.0, 1.0, 1.1, 1.1, 1.1], 0.05)
+    assert halves_agree([1.0], 0.0)
+
+
+def test_the_middle_sample_of_an_odd_number_belongs_to_neither_half():
+    assert halves_agree([1.0, 50.0, 1.0], 0.01)
+
+
+# --- the control variate ----------------------------------------------------------------------------------------------
+
+
+def follows(rng: np.random.Generator, coefficient: float, n: int = 60, noise: float = 0.01):
+    references = 0.05 * rng.standard_normal(n)
+    return coefficient * references + noise * rng.standard_normal(n), references
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.4, 0.9])
+def test_the_coefficient_of_times_that_follow_is_recovered_from_below(coefficient):
+    rng = np.random.default_rng(2)
+    found = [control_coefficient(*follows(rng, coefficient)) for _ in range(200)]
+    assert coefficient - 0.07 <= np.mean(found) <= coefficient + 0.02
+
+
+def test_the_coefficient_is_clipped_to_between_nothing_and_all():
+    references = np.linspace(-1, 1, 20)
+    assert control_coefficient(3 * references, references) == 1.0
+    assert control_coefficient(-references, references) == 0.0
+
+
+def test_references_that_never_move_or_too_few_of_them_change_nothing():
+    assert control_coefficient(np.array([0.1, -0.1, 0.0]), np.zeros(3)) == 0.0
+    assert control_coefficient(np.array([0.1, -0.1]), np.array([0.1, -0.1])) == 0.0
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.2, 0.8])
+def test_the_corrected_times_spread_no_more_than_the_raw_ones_outside_the_sample_that_gave_the_coefficient(coefficient):
+    rng = np.random.default_rng(3)
+    raw, corrected = [], []
+    for _ in range(200):
+        found = control_coefficient(*follows(rng, coefficient, n=30))
+        times, references = follows(rng, coefficient, n=30)
+        raw.append(times.var())
+        corrected.append((times - found * references).var())
+    assert np.mean(corrected) <= 1.01 * np.mean(raw)
