@@ -274,7 +274,9 @@ class Memory(Frozen):
 class PredictedMemory(Frozen):
     """Peak memory of one phase as its shape gives it, before anything runs: the parts that are live at the peak.
 
-    peak_bytes: their sum. temporary_bytes: live only inside the operator at the peak.
+    peak_bytes: their sum. parameter_bytes: rotary angles among them. activation_bytes: kept for the backward pass,
+    bfloat16 copies of weights among them. logits_bytes: logits, their softmax, and the gradient of either.
+    temporary_bytes: what operators hand to one another, or hold only inside.
     """
 
     peak_bytes: int

@@ -16,10 +16,11 @@ from scalemark.report.tables import (
     training_table,
     warning_table,
 )
-from scalemark.schema import ControlVariate, (
+from scalemark.schema import (
     Analysis,
     Cell,
     Comparison,
+    ControlVariate,
     Diff,
     Energy,
     GemmRate,
