@@ -34,7 +34,7 @@ TOLERANCE = 0.02
 
 
 class Row(NamedTuple):
-    """One cell. measured: None where it does not fit the memory, or is compiled and cannot be followed.
+    """One cell. measured: None where it not measured the memory, or is compiled and cannot be followed.
 
     growth: of the resident set in one round. error: predicted/measured - 1.
     """
@@ -105,7 +105,7 @@ def measure(workload: Workload) -> Memory:
 
 def line(row: Row) -> str:
     measured = (
-        f"{row.measured_bytes / 2**20:10.2f} {row.error:+9.4%}" if row.measured_bytes else f"{'does not fit':>20}"
+        f"{row.measured_bytes / 2**20:10.2f} {row.error:+9.4%}" if row.measured_bytes else f"{'not measured':>20}"
     )
     growth = f"{row.growth_bytes / 2**20:9.1f}" if row.growth_bytes else ""
     workload = row.workload

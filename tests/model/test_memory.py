@@ -95,6 +95,13 @@ def test_a_step_of_a_rung_is_predicted_to_the_byte(name: str, dtype: Dtype, batc
     assert predicted(cell).peak_bytes == measured_bytes(cell)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["d2w128", "d4w256-v4096", "d4w256-swiglu-tied"])
+def test_an_evaluation_of_a_rung_is_predicted_to_the_byte(name: str, dtype: Dtype) -> None:
+    cell = workload(find_rung(name), "eval", dtype, batch=2, seq_len=256)
+    assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     depth=st.integers(1, 3),

@@ -175,4 +175,4 @@ class Campaign:
 
 
 def _planned(cell: PlannedCell) -> CellPlanned:
-    return CellPlanned(workload=cell.workload, accounting=cell.accounting)
+    return CellPlanned(workload=cell.workload, accounting=cell.accounting, predicted_memory=cell.predicted_memory)

@@ -51,7 +51,6 @@ from scalemark.schema import (
     EnergyMeasured,
     Estimate,
     Facts,
-    Memory,
     MemoryMeasured,
     ModelConfig,
     Operators,
@@ -208,7 +207,8 @@ def _memory_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
         one.timed()
     if operators := _operators(one, workload):
         emit(OperatorsCounted(key=workload.key, operators=operators))
-    emit(MemoryMeasured(key=workload.key, memory=_memory(task, one, workload)))
+    one = make_round(task, workload)  # anew: the rounds before left their graph behind
+    emit(MemoryMeasured(key=workload.key, memory=measure_memory(task, one, workload.device)))
 
 
 def _operators(one: Round, workload: Workload) -> Operators | None:
@@ -223,13 +223,6 @@ def _operators(one: Round, workload: Workload) -> Operators | None:
             raise
         print(f"{workload.key}: operators not counted ({type(error).__name__}: {error})")  # into the worker's log
         return None
-
-
-def _memory(task: Task, one: Round, workload: Workload) -> Memory:
-    if workload.compiled and workload.device == "cpu":
-        reason = "a compiled graph allocates where no dispatch mode sees it: look at the same cell without compilation"
-        return Memory(method="none", reason=reason)
-    return measure_memory(task, one, workload.device)
 
 
 def _energy_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:

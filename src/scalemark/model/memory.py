@@ -15,11 +15,13 @@ What it agrees with is `measure.memory.LiveTensors` on CPU (torch 2.13), to the 
 output and the log-sum-exp of each query, float32 under bfloat16 too, and nothing that grows with seq_len². What no
 operator returns is not seen: packed weights, a kernel's scratch space.
 
-CUDA differs, and only what follows from torch's source is followed here: blocks rounded up to 512 bytes, RMSNorm as
-one operator that keeps its input and one scale per row, AdamW's square roots of all parameters at once. Not followed:
-workspaces (cuBLAS alone takes 8 MiB, 32 on Hopper), the float32 gradient of the queries inside flash attention's
-backward pass, and gradients that are added in place. `torch.compile` fuses operators, so that temporary tensors never
-come to be: for a compiled workload the peak is an upper bound.
+CUDA differs, and only what torch's source says is followed; no GPU has confirmed it yet. Blocks are rounded up to 512
+bytes; RMSNorm is one operator that keeps its input and one scale per row; gradients are added in place; AdamW takes
+the square roots of all parameters at once. Left out: workspaces (cuBLAS alone has 8 MiB, 32 on Hopper), and what flash
+attention's backward pass holds inside (the float32 gradient of the queries, a sum per query).
+
+`torch.compile` fuses operators, so that many temporary tensors never come to be: for a compiled workload the peak is
+an upper bound.
 """
 
 from collections import Counter
@@ -98,8 +100,8 @@ class _Walk:
     """One round of a workload: forward functions, and for each its mirror image on the way back.
 
     n = tokens of the batch; d, f and V as in `accounting`. Forward, a tensor that is handed over still belongs to the
-    caller, as a name in the model's code does; backward, the function that takes a gradient also drops it, as autograd
-    does.
+    caller, as a name in the model's code does, unless the function says that it takes it over; backward, the function
+    that takes a gradient also drops it, as autograd does.
     """
 
     def __init__(self, workload: Workload, model: ModelConfig) -> None:
@@ -276,8 +278,9 @@ class _Walk:
             return self._norm(qkv, width, rows, has_gain=False)
         wide = self._floats(self._n * width)
         normalised = self._norm(wide, width, rows, has_gain=False)
+        self._drop(wide)
         out = self._operand(self._n * width)
-        self._drop(wide, normalised)
+        self._drop(normalised)
         return out
 
     def _rotate(self, x: _Tensor) -> _Tensor:
@@ -305,13 +308,14 @@ class _Walk:
         return out
 
     def _logits(self, x: _Tensor) -> _Tensor:
+        """Takes x over."""
         normed = self._norm(x, self._d, rows=self._n)
         logits = self._linear_of_stream(normed, self._d, self._V, "logits")
         self._drop(normed, x)
         return logits
 
     def _loss(self, logits: _Tensor) -> None:
-        """Cross-entropy in float32: autograd keeps the logarithms of the softmax, not the logits."""
+        """Cross-entropy in float32: autograd keeps the logarithms of the softmax. Takes the logits over."""
         copies = [self._floats(self._n * self._V, "logits")] if self._mixed else []
         log_softmax = self._floats(self._n * self._V, "logits")
         _loss, total_weight = self._floats(1), self._floats(1)
@@ -330,6 +334,7 @@ class _Walk:
         g = self._norm_backward(g, self._d, rows=self._n, has_gain=False)
         self._embedding_backward(g)
         self._drop(seed)
+        assert not self._tape, "every forward function has its mirror image"
 
     def _loss_backward(self) -> _Tensor:
         log_softmax, total_weight = self._tape.pop()
@@ -390,21 +395,24 @@ class _Walk:
         self, g: _Tensor, width: int, rows: int, has_gain: bool = True, past_branch: _Tensor | None = None
     ) -> _Tensor:
         """past_branch: the gradient that went past the branch, to which this one is added."""
-        elements = self._n * width
         if self._cuda:
-            dx = self._fused_norm_backward(g, self._floats(elements), width if has_gain else 0)
-            return self._sum(past_branch, dx, elements)
+            dx = self._fused_norm_backward(g, self._floats(self._n * width), width if has_gain else 0)
+            return self._sum(past_branch, dx, self._n * width)
         if has_gain:
             g = self._gain_backward(g, width)
+        return self._scaling_backward(g, self._n * width, rows, past_branch)
+
+    def _scaling_backward(self, g: _Tensor, elements: int, rows: int, past_branch: _Tensor | None) -> _Tensor:
+        """x enters twice: as what is scaled, and through the scale, (mean of x²) ** -1/2."""
         x, scale = self._tape.pop()
         for_scale, through = self._floats(elements), self._floats(elements)
         scale_gradient = self._floats(rows)
         self._drop(for_scale, g)
         through = self._sum(past_branch, through, elements)
-        mean_gradient = self._power_backward(scale_gradient, scale, rows)  # of (mean of squares) ** -1/2
+        mean_gradient = self._power_backward(scale_gradient, scale, rows)
         squares_gradient = self._floats(elements)
         self._drop(mean_gradient)
-        through_scale = self._power_backward(squares_gradient, x, elements)  # of x ** 2
+        through_scale = self._power_backward(squares_gradient, x, elements)
         dx = self._floats(elements)
         self._drop(through, through_scale)
         return dx
