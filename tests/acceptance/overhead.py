@@ -1,10 +1,11 @@
 """What the harness costs: the same step in a bare loop and through the harness, alternating in one process.
 
-    python tests/acceptance/overhead.py d2w128
+    python tests/acceptance/overhead.py d2w128 40
 
-Prints two estimates as JSON, each a ratio to the bare loop with a 90 % interval: of the time that the harness records,
-and of the time that passes around the rounds (clocks, counters and looks included, the reference kernels apart: they
-are the price of the control variate, and run between turns).
+Prints three estimates as JSON, each a ratio to the bare loop with a 90 % interval: of the time that the harness
+records, of the time that passes around the rounds (clocks, counters and looks included, the reference kernels apart:
+they are the price of the control variate, and run between turns), and of the bare loop's time plus what the harness
+takes around a round that does nothing. The last is the surest: noise of a step is far above what is weighed here.
 """
 
 import sys
@@ -15,7 +16,7 @@ import torch
 
 from scalemark.measure.clock import Round
 from scalemark.measure.device import Device
-from scalemark.measure.phases import build_task, make_round
+from scalemark.measure.phases import build_task, make_round, nothing
 from scalemark.measure.rounds import Limits, time_turns
 from scalemark.measure.watch import Watch
 from scalemark.model.ladder import BATCH, SEQ_LEN, find_rung
@@ -23,7 +24,10 @@ from scalemark.process import default_threads
 from scalemark.schema import Estimate, Workload
 from scalemark.stats import percentile_interval
 
-PAIRS, SLICE_S = 60, 0.25
+# A slice is as long as a turn, so that it bears what a turn bears.
+TOTAL_S, SLICE_S = 40.0, 0.1
+EMPTY = Round(nothing, nothing)
+EMPTY_ROUNDS = 200
 
 
 class _NoReferences:
@@ -36,23 +40,26 @@ class _NoReferences:
         return 0.0
 
 
-def overhead(rung: str, pairs: int = PAIRS, slice_s: float = SLICE_S) -> tuple[Estimate, Estimate]:
-    """Recorded and passed time per step over the bare loop's: medians of paired ratios, with bootstrap intervals."""
+def overhead(rung: str, total_s: float = TOTAL_S) -> tuple[Estimate, Estimate, Estimate]:
+    """The three ratios to the bare loop: medians over pairs of slices, with bootstrap intervals."""
     workload = Workload(phase="step", model=find_rung(rung), batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw")
     tokens = np.random.default_rng(0).integers(0, 256, 100_000).astype(np.uint8)
     one = make_round(build_task(workload, tokens, seed=0), workload)
-    count = max(2, round(slice_s / _bare_s(one, 5)))
+    step_s = _bare_s(one, 5)
+    count = max(2, round(SLICE_S / step_s))
+    pairs = max(4, round(total_s / (2 * count * step_s)))
     with Watch() as watch:
         ratios = np.array([_pair(one, workload.device, count, watch, swapped=index % 2 == 1) for index in range(pairs)])
-    return _median(ratios[:, 0]), _median(ratios[:, 1])
+    return _median(ratios[:, 0]), _median(ratios[:, 1]), _median(ratios[:, 2])
 
 
-def _pair(one: Round, device: Device, count: int, watch: Watch, swapped: bool) -> tuple[float, float]:
+def _pair(one: Round, device: Device, count: int, watch: Watch, swapped: bool) -> tuple[float, float, float]:
     """Ratios of one pair of slices, the harness first in every other pair."""
     bare_s = _bare_s(one, count) if not swapped else 0.0
     recorded_s, passed_s = _harness_s(one, device, count, watch)
     bare_s = bare_s or _bare_s(one, count)
-    return recorded_s / bare_s, passed_s / bare_s
+    _, empty_s = _harness_s(EMPTY, device, EMPTY_ROUNDS, watch)
+    return recorded_s / bare_s, passed_s / bare_s, 1 + empty_s / bare_s
 
 
 def _bare_s(one: Round, count: int) -> float:
@@ -77,5 +84,5 @@ def _median(ratios: np.ndarray) -> Estimate:
 
 if __name__ == "__main__":
     torch.set_num_threads(default_threads())
-    for estimate in overhead(sys.argv[1]):
+    for estimate in overhead(sys.argv[1], float(sys.argv[2])):
         print(estimate.model_dump_json())

@@ -10,9 +10,9 @@ SCRIPT = Path(__file__).parents[1] / "acceptance/overhead.py"
 MOST = 1.005
 
 
-def test_what_the_harness_records_is_surely_not_more_than_half_a_percent_above_a_bare_loop():
-    """Only an interval that lies wholly above the bound fails: two slices of one step differ by more than that here."""
-    printed = subprocess.run([sys.executable, str(SCRIPT), "d1w64"], check=True, capture_output=True, text=True).stdout
-    recorded, passed = (Estimate.model_validate_json(line) for line in printed.splitlines()[-2:])
-    assert recorded.low <= MOST, recorded
-    assert passed.low <= MOST, passed
+def test_the_harness_costs_at_most_half_a_percent_of_the_smallest_step():
+    """Weighed on a round that does nothing. Through real steps the noise of a few seconds is larger than the bound."""
+    command = [sys.executable, str(SCRIPT), "d1w64", "3"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    *_, empty = (Estimate.model_validate_json(line) for line in printed.splitlines())
+    assert 1 < empty.value <= MOST, empty
