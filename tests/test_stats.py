@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scalemark.stats import (
-    control_coefficient,
+    coefficient_errors,
+    control_coefficients,
     halves_agree,
     median_over_blocks,
     percentile_interval,
@@ -91,39 +92,47 @@ def test_the_middle_sample_of_an_odd_number_belongs_to_neither_half():
     assert halves_agree([1.0, 50.0, 1.0], 0.01)
 
 
-# --- the control variate ----------------------------------------------------------------------------------------------
+# --- the control variates ---------------------------------------------------------------------------------------------
 
 
-def follows(rng: np.random.Generator, coefficient: float, n: int = 60, noise: float = 0.01):
-    references = 0.05 * rng.standard_normal(n)
-    return coefficient * references + noise * rng.standard_normal(n), references
+def follows(rng: np.random.Generator, *coefficients: float, n: int = 60, noise: float = 0.01):
+    references = 0.05 * rng.standard_normal((n, len(coefficients)))
+    return references @ np.array(coefficients) + noise * rng.standard_normal(n), references, np.ones(n)
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.4, 0.9])
-def test_the_coefficient_of_times_that_follow_is_recovered_from_below(coefficient):
+@pytest.mark.parametrize("coefficients", [(0.0,), (0.4,), (0.3, 0.9)])
+def test_the_coefficients_of_times_that_follow_are_recovered(coefficients):
     rng = np.random.default_rng(2)
-    found = [control_coefficient(*follows(rng, coefficient)) for _ in range(200)]
-    assert coefficient - 0.07 <= np.mean(found) <= coefficient + 0.02
+    found = [control_coefficients(*follows(rng, *coefficients)) for _ in range(200)]
+    assert np.median(found, axis=0) == pytest.approx(coefficients, abs=0.02)
 
 
-def test_the_coefficient_is_clipped_to_between_nothing_and_all():
-    references = np.linspace(-1, 1, 20)
-    assert control_coefficient(3 * references, references) == 1.0
-    assert control_coefficient(-references, references) == 0.0
+def test_coefficients_stay_between_nothing_and_all():
+    x = np.linspace(-1, 1, 20)[:, None]
+    assert control_coefficients(3 * x[:, 0], x, np.ones(20)) == pytest.approx(1.0)
+    assert control_coefficients(-x[:, 0], x, np.ones(20)) == pytest.approx(0.0)
 
 
-def test_references_that_never_move_or_too_few_of_them_change_nothing():
-    assert control_coefficient(np.array([0.1, -0.1, 0.0]), np.zeros(3)) == 0.0
-    assert control_coefficient(np.array([0.1, -0.1]), np.array([0.1, -0.1])) == 0.0
+def test_a_reading_without_weight_says_nothing():
+    x = np.array([[0.1], [-0.1], [0.2]])
+    y = np.array([0.05, -0.05, 99.0])
+    assert control_coefficients(y, x, np.array([1.0, 1.0, 0.0])) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("coefficient", [0.0, 0.2, 0.8])
-def test_the_corrected_times_spread_no_more_than_the_raw_ones_outside_the_sample_that_gave_the_coefficient(coefficient):
-    rng = np.random.default_rng(3)
-    raw, corrected = [], []
-    for _ in range(200):
-        found = control_coefficient(*follows(rng, coefficient, n=30))
-        times, references = follows(rng, coefficient, n=30)
-        raw.append(times.var())
-        corrected.append((times - found * references).var())
-    assert np.mean(corrected) <= 1.01 * np.mean(raw)
+def test_where_the_references_never_moved_the_prior_stands():
+    still = np.zeros((5, 2))
+    found = control_coefficients(np.ones(5), still, np.ones(5), prior=np.array([0.2, 0.7]), prior_weight=0.01)
+    assert found == pytest.approx([0.2, 0.7])
+
+
+def test_many_readings_outweigh_the_prior():
+    y, x, weights = follows(np.random.default_rng(4), 0.8, n=2000)
+    assert control_coefficients(y, x, weights, np.array([0.1]), 0.001) == pytest.approx(0.8, abs=0.03)
+
+
+def test_the_standard_error_is_the_spread_of_the_coefficient_over_many_samples():
+    rng = np.random.default_rng(5)
+    samples = [follows(rng, 0.5, 0.3) for _ in range(300)]
+    found = np.array([control_coefficients(*sample) for sample in samples])
+    told = np.array([coefficient_errors(*sample, found[i]) for i, sample in enumerate(samples)])
+    assert told.mean(axis=0) == pytest.approx(found.std(axis=0), rel=0.15)

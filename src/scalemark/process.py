@@ -56,6 +56,8 @@ class Refused(Frozen):
 # A fixed threshold makes glibc return every large block at once, so the resident size follows what is live. It costs
 # a page fault per page and allocation, so nothing is timed under it.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+# What torch.compile takes is part of a price: it must not depend on what was compiled here before.
+_COMPILER = {"TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 _THREADS = ("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "DNNL_", "ONEDNN_", "ATEN_", "LRU_CACHE_CAPACITY")
 _ALLOCATOR = ("MALLOC_", "LD_PRELOAD", "GLIBC_TUNABLES")
 _TORCH = ("PYTORCH_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_")
@@ -71,7 +73,7 @@ def worker_environment(threads: int, for_memory: bool = False) -> dict[str, str]
     They say how many threads each library may start; where those run is the worker's affinity, set before they are.
     """
     count = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS")}
-    return {**count, **(_MEMORY if for_memory else {})}
+    return {**count, **_COMPILER, **(_MEMORY if for_memory else {})}
 
 
 def moving_variables(environment: Mapping[str, str]) -> dict[str, str]:

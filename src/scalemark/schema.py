@@ -30,6 +30,7 @@ VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing"
 LawKind = Literal["step_time", "memory", "loss"]
 Purpose = Literal["scout", "time", "memory", "energy"]
 Kernel = Literal["gemm", "triad"]
+Reference = Literal["gemm", "exchange", "triad"]
 Mark = Literal["not_steady", "wide"]
 Tag = Literal["stolen", "preempted", "pressured", "throttled"]
 Facts = dict[str, str | int | float | None]
@@ -218,11 +219,11 @@ class Conditions(Frozen):
 
     A turn is the rounds between two looks at the machine: one long round, or several short ones. Per turn: how many
     rounds it has, what the hypervisor withheld of all CPUs (steal_s), how long some task waited for a CPU (pressure_s,
-    Linux PSI), how often a quota or heat held the cores back (throttled), and the matrix product just before it
-    (gemm_s). Before the first turn and after the last: the triad (triad_s). Per round: processor time of all threads
-    (cpu_s), how often the kernel took a CPU away (switches), and on CUDA the time until the host had asked for
-    everything (host_s). A column is None where the machine does not tell. tagged: rounds that something disturbed, by
-    what; they are kept.
+    Linux PSI), how often a quota or heat held the cores back (throttled), and the reference kernels just before it: a
+    matrix product (gemm_s) and cores that hand data to one another (exchange_s, on a CPU alone). Before the first turn
+    and after the last: the triad (triad_s). Per round: processor time of all threads (cpu_s), how often the kernel
+    took a CPU away (switches), and on CUDA the time until the host had asked for everything (host_s). A column is None
+    where the machine does not tell. tagged: rounds that something disturbed, by what; they are kept.
     """
 
     turn_lengths: tuple[PositiveInt, ...]
@@ -230,6 +231,7 @@ class Conditions(Frozen):
     pressure_s: tuple[float, ...] | None = None
     throttled: tuple[int, ...] | None = None
     gemm_s: tuple[float, ...] | None = None
+    exchange_s: tuple[float, ...] | None = None
     triad_s: tuple[float, ...] | None = None
     cpu_s: tuple[float, ...] | None = None
     switches: tuple[int, ...] | None = None
@@ -331,15 +333,14 @@ class Energy(Frozen):
 
 
 class ControlVariate(Frozen):
-    """How far a cell's rounds followed a reference kernel, and how much of that was taken out.
+    """How far a cell's rounds followed the reference kernels, and how much of each was taken out.
 
-    coefficient: between 0 (not at all) and 1 (in proportion), estimated from the rounds of the campaign. reference_s:
-    what the kernel took in this run on the whole; the corrected time is that of such a moment.
+    coefficients: by kernel, between 0 (not at all) and 1 (in proportion), estimated from the rounds of the campaign.
+    references_s: what each kernel took in this run on the whole; the corrected time is that of such a moment.
     """
 
-    kernel: Kernel
-    coefficient: Annotated[float, Field(ge=0, le=1)]
-    reference_s: PositiveFloat
+    coefficients: dict[Reference, Annotated[float, Field(ge=0, le=1)]]
+    references_s: dict[Reference, PositiveFloat]
 
 
 class MeasurementWarning(Frozen):

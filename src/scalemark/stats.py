@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from math import exp, sqrt
 
 import numpy as np
+from scipy.optimize import lsq_linear
 from scipy.stats import norm, t
 
 from scalemark.schema import INTERVAL_LEVEL, Estimate
@@ -69,20 +70,32 @@ def halves_agree(samples: Sequence[float], tolerance: float) -> bool:
     return abs(second / first - 1) <= tolerance
 
 
-def control_coefficient(log_times: np.ndarray, log_references: np.ndarray) -> float:
-    """How much of a reference kernel's slowness is in the times: a regression through 0, clipped to [0, 1].
+def control_coefficients(
+    y: np.ndarray, x: np.ndarray, weights: np.ndarray, prior: np.ndarray | None = None, prior_weight: float = 0.0
+) -> np.ndarray:
+    """How much of each reference kernel's slowness is in the times: y ≈ x·c with every c in [0, 1], shape (k,).
 
-    log_times, log_references: deviations from what is typical of each, shape (n,). One standard error is taken off, so
-    that a coefficient which the data hardly tell costs nothing: taking out a reference that is only noise would put
-    its noise into the times. 0 where nothing varies. Control variates: Lavenberg & Welch 1981.
+    y: log times, shape (n,), x: log references, shape (n, k), both as deviations from what is typical of them.
+    weights: of the n readings. prior: coefficients to be drawn to, as strongly as readings with a sum of squares of
+    `prior_weight` would. Weighted least squares in a box. Control variates: Lavenberg & Welch 1981.
     """
-    variation = float(np.sum(log_references**2))
-    if len(log_times) < 3 or variation <= 0:
-        return 0.0
-    slope = float(np.sum(log_references * log_times)) / variation
-    left = log_times - slope * log_references
-    error = sqrt(float(np.sum((log_references * left) ** 2))) / variation
-    return min(max(slope - error, 0.0), 1.0)
+    scale = np.sqrt(weights)
+    rows, values = x * scale[:, None], y * scale
+    if prior is not None:
+        rows = np.vstack([rows, sqrt(prior_weight) * np.eye(x.shape[1])])
+        values = np.concatenate([values, sqrt(prior_weight) * prior])
+    found: np.ndarray = np.clip(lsq_linear(rows, values, bounds=(0.0, 1.0)).x, 0.0, 1.0)
+    return found
+
+
+def coefficient_errors(y: np.ndarray, x: np.ndarray, weights: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """Standard errors of the coefficients, shape (k,), as of a regression without the box; 0 where x never moves."""
+    left = y - x @ coefficients
+    freedom = max(len(y) - x.shape[1], 1)
+    variance = float(np.sum(weights * left**2) / np.sum(weights) * len(y) / freedom)
+    normal = (x * weights[:, None]).T @ x * len(y) / np.sum(weights)
+    errors: np.ndarray = np.sqrt(np.maximum(np.diag(np.linalg.pinv(normal)), 0.0) * variance)
+    return errors
 
 
 def _bootstrap_medians(arrays: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:

@@ -30,9 +30,9 @@ import numpy as np
 import scalemark
 from scalemark.errors import StoreError
 from scalemark.model.ladder import BATCH, SEQ_LEN, find_rung
-from scalemark.record.control import reference_of
+from scalemark.record.control import REFERENCES, corrected, turn_references_s
 from scalemark.record.store import load_suite, write_whole
-from scalemark.schema import Cell, Estimate, Phase, Suite, Workload
+from scalemark.schema import Cell, Estimate, Phase, Reference, Suite, Workload
 from scalemark.session import Request, finish, measure, start
 from scalemark.units import format_seconds
 
@@ -87,7 +87,8 @@ def rows(suites: Sequence[Suite]) -> list[Row]:
     """A row for each cell that every run timed, from the fastest up."""
     by_key = {cell.workload.key: [_cell(suite, cell.workload.key) for suite in suites] for cell in suites[0].cells}
     timed = {key: cells for key, cells in by_key.items() if all(cell and cell.time_s for cell in cells)}
-    found = [_row(key, [cell for cell in cells if cell], _typical_reference_s(suites)) for key, cells in timed.items()]
+    references_s = _typical_references_s(suites)
+    found = [_row(key, [cell for cell in cells if cell], references_s) for key, cells in timed.items()]
     return sorted(found, key=lambda row: row.time_s)
 
 
@@ -95,36 +96,32 @@ def _cell(suite: Suite, key: str) -> Cell | None:
     return next((cell for cell in suite.cells if cell.workload.key == key), None)
 
 
-def _row(key: str, cells: Sequence[Cell], references_s: dict[str, float]) -> Row:
+def _row(key: str, cells: Sequence[Cell], references_s: dict[Reference, float]) -> Row:
     raw = [cell.time_s for cell in cells if cell.time_s]
-    corrected = [_at_reference(cell, references_s) for cell in cells]
+    at_references = [_at_references(cell, references_s) for cell in cells]
     return Row(
         key=key,
         time_s=statistics.median(one.value for one in raw),
         within=statistics.median(one.relative_half_width for one in raw),
         between=_spread([one.value for one in raw]),
-        corrected_within=statistics.median(one.relative_half_width for one in corrected),
-        corrected_between=_spread([one.value for one in corrected]),
+        corrected_within=statistics.median(one.relative_half_width for one in at_references),
+        corrected_between=_spread([one.value for one in at_references]),
         covered=_covered(raw),
         memory_error=_memory_error(cells[-1]),
     )
 
 
-def _typical_reference_s(suites: Sequence[Suite]) -> dict[str, float]:
+def _typical_references_s(suites: Sequence[Suite]) -> dict[Reference, float]:
     """What each reference kernel takes on the whole, over all runs."""
-    found: dict[str, list[float]] = {"gemm": [], "triad": []}
-    for cell in itertools.chain.from_iterable(suite.cells for suite in suites):
-        for block in cell.blocks:
-            found["gemm"].append(reference_of(block, "gemm") or math.nan)
-            found["triad"].append(reference_of(block, "triad") or math.nan)
-    return {kernel: float(np.nanmedian(seconds)) for kernel, seconds in found.items()}
+    controls = [next(cell.control for cell in suite.cells if cell.control) for suite in suites]
+    kernels = controls[0].references_s
+    return {kernel: statistics.median(control.references_s[kernel] for control in controls) for kernel in kernels}
 
 
-def _at_reference(cell: Cell, references_s: dict[str, float]) -> Estimate:
-    """The corrected time, moved from its own run's reference to the one that is typical of all runs."""
-    assert cell.corrected_s and cell.control
-    shared_s = references_s[cell.control.kernel]
-    return cell.corrected_s.scaled((shared_s / cell.control.reference_s) ** cell.control.coefficient)
+def _at_references(cell: Cell, references_s: dict[Reference, float]) -> Estimate:
+    """The corrected time at what is typical of all runs, and not of its own."""
+    assert cell.control
+    return corrected(cell, cell.control, references_s)
 
 
 def _spread(values: Sequence[float]) -> float:
@@ -173,7 +170,7 @@ def report(suites: Sequence[Suite], costs: dict[str, list[Estimate]]) -> str:
         "",
         *_spread_table(rows(suites)),
         "",
-        *_control_lines(suites),
+        " ".join(_control_lines(suites)),
         "",
         *_overhead_table(costs),
     ]
@@ -198,9 +195,28 @@ def _pooled(spreads: Sequence[float]) -> float:
 
 
 def _control_lines(suites: Sequence[Suite]) -> list[str]:
-    controls = [next((cell.control for cell in suite.cells if cell.control), None) for suite in suites]
-    told = ", ".join(f"{one.kernel} {one.coefficient:.2f}" for one in controls if one)
-    return [f"Control variates, run by run: {told}."]
+    """How far the cells followed the reference kernels, and how much those moved."""
+    cells = [cell for suite in suites for cell in suite.cells if cell.control]
+    moved = {kernel: _spread(list(readings)) for kernel, readings in _readings(cells).items()}
+    return [
+        f"The {kernel} beside the rounds moved by {moved[kernel]:.0%} (standard deviation over visits); of that the cells"
+        f" followed {_range_of([cell.control.coefficients[kernel] for cell in cells if cell.control])}."
+        for kernel in moved
+    ]
+
+
+def _readings(cells: Sequence[Cell]) -> dict[Reference, list[float]]:
+    found: dict[Reference, list[float]] = {}
+    for block in itertools.chain.from_iterable(cell.blocks for cell in cells):
+        for kernel in REFERENCES:
+            readings = turn_references_s(block.conditions, kernel) if block.conditions else None
+            if readings:
+                found.setdefault(kernel, []).append(statistics.median(readings))
+    return found
+
+
+def _range_of(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f} (median {statistics.median(values):.2f})"
 
 
 def _overhead_table(costs: dict[str, list[Estimate]]) -> list[str]:

@@ -36,6 +36,9 @@ class _NoReferences:
     def gemm_s(self) -> float:
         return 0.0
 
+    def exchange_s(self) -> None:
+        return None
+
     def triad_s(self) -> float:
         return 0.0
 

@@ -35,6 +35,9 @@ class FakeReferences:
     def gemm_s(self) -> float:
         return 0.001
 
+    def exchange_s(self) -> float:
+        return 0.0005
+
     def triad_s(self) -> float:
         return 0.002
 
@@ -136,7 +139,9 @@ def test_every_round_and_turn_has_its_conditions(drive):
     found = sampled(Limits(budget_s=1.0, at_least=2, at_most=30))
     conditions = found.conditions
     assert sum(conditions.turn_lengths) == len(found.rounds_s)
-    assert len(conditions.gemm_s) == len(conditions.steal_s) == len(conditions.turn_lengths)
+    assert (
+        len(conditions.gemm_s) == len(conditions.exchange_s) == len(conditions.steal_s) == len(conditions.turn_lengths)
+    )
     assert len(conditions.cpu_s) == len(conditions.switches) == len(found.rounds_s)
     assert conditions.triad_s == (0.002, 0.002)
     assert conditions.throttled is None, "unknown is not zero"

@@ -1,6 +1,6 @@
 """Time a cell's rounds in one process: warm up until steady, then turns of rounds until precise or out of time.
 
-    triad ─> warm-up ─> [ product ─> look ─> round, round, … ─> look ] × turns ─> triad
+    triad ─> warm-up ─> [ product, exchange ─> look ─> round, round, … ─> look ] × turns ─> triad
                         └ a turn: about a tenth of a second ┘
 
 Nothing is deleted: a round that met steal, pressure, preemption or throttling is tagged and kept.
@@ -50,9 +50,10 @@ class Sampled:
 
 @dataclass
 class Turn:
-    """Rounds between two looks, and the reference product before them."""
+    """Rounds between two looks, and the reference kernels before them."""
 
     gemm_s: float
+    exchange_s: float | None
     timed: list[Timed] = field(default_factory=list)
     seen: Look = field(default_factory=Look)
 
@@ -118,7 +119,7 @@ def _is_enough(rounds_s: Sequence[float], limits: Limits, is_late: bool) -> bool
 
 
 def _time_turn(one: Round, device: Device, at_most: int, references: References, watch: Watch) -> Turn:
-    turn = Turn(gemm_s=references.gemm_s())
+    turn = Turn(references.gemm_s(), references.exchange_s())
     before = watch.look()
     end = time.perf_counter() + TURN_S
     while True:
@@ -138,6 +139,7 @@ def _conditions(turns: Sequence[Turn], triad_s: Sequence[float]) -> Conditions:
         pressure_s=_column(turn.seen.pressure_s for turn in turns),
         throttled=None if throttled is None else tuple(map(int, throttled)),
         gemm_s=_to_the_ns(turn.gemm_s for turn in turns),
+        exchange_s=_column(turn.exchange_s for turn in turns),
         triad_s=_to_the_ns(triad_s),
         cpu_s=_to_the_ns(one.used.cpu_s for one in timed) if knows_usage() else None,
         switches=tuple(one.used.switches for one in timed) if knows_usage() else None,

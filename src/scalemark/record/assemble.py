@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from scalemark.errors import SchemaError
 from scalemark.record.ceilings import ceilings_of, utilisations
-from scalemark.record.control import control_of, corrected
+from scalemark.record.control import controls_of, corrected
 from scalemark.record.noise import noise_warnings
 from scalemark.record.times import time_fields
 from scalemark.schema import (
@@ -110,11 +110,11 @@ def _last(kind: type[Entry], entries: Sequence[object]) -> Entry | None:
 
 def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The cells, those with a time also with what it is without the machine's slow moments."""
-    control = control_of(cells)
-    if control is None:
-        return tuple(cells)
+    controls = controls_of(cells)
     return tuple(
-        cell.model_copy(update={"corrected_s": corrected(cell, control), "control": control}) if cell.blocks else cell
+        cell.model_copy(update={"corrected_s": corrected(cell, control), "control": control})
+        if (control := controls.get(cell.workload.key))
+        else cell
         for cell in cells
     )
 

@@ -377,8 +377,8 @@ def _cell_note(suite: Suite) -> str:
     parts = [
         "Time is the median over blocks with its 90 % interval; fastest the shortest round; once is set-up and what the"
         " first round takes beyond a steady one, compilation among it.",
-        f"Corrected: {control.coefficient:.0%} of the slowness of the {control.kernel} that ran beside a cell"
-        " taken out, as this run's cells followed it."
+        "Corrected: what a cell shared with the slow moments of the reference kernels beside its rounds"
+        f" ({', '.join(control.coefficients)}) is taken out."
         if control
         else "",
         "Wide: known no better than ± 1 %; not steady: the rounds still drifted.",
