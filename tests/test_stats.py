@@ -121,13 +121,13 @@ def test_a_reading_without_weight_says_nothing():
 
 def test_where_the_references_never_moved_the_prior_stands():
     still = np.zeros((5, 2))
-    found = control_coefficients(np.ones(5), still, np.ones(5), prior=np.array([0.2, 0.7]), prior_weight=0.01)
+    found = control_coefficients(np.ones(5), still, np.ones(5), np.array([0.2, 0.7]), np.array([0.01, 0.01]))
     assert found == pytest.approx([0.2, 0.7])
 
 
 def test_many_readings_outweigh_the_prior():
     y, x, weights = follows(np.random.default_rng(4), 0.8, n=2000)
-    assert control_coefficients(y, x, weights, np.array([0.1]), 0.001) == pytest.approx(0.8, abs=0.03)
+    assert control_coefficients(y, x, weights, np.array([0.1]), np.array([0.001])) == pytest.approx(0.8, abs=0.03)
 
 
 def test_the_standard_error_is_the_spread_of_the_coefficient_over_many_samples():

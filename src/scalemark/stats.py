@@ -71,19 +71,23 @@ def halves_agree(samples: Sequence[float], tolerance: float) -> bool:
 
 
 def control_coefficients(
-    y: np.ndarray, x: np.ndarray, weights: np.ndarray, prior: np.ndarray | None = None, prior_weight: float = 0.0
+    y: np.ndarray,
+    x: np.ndarray,
+    weights: np.ndarray,
+    prior: np.ndarray | None = None,
+    prior_weights: np.ndarray | None = None,
 ) -> np.ndarray:
     """How much of each reference kernel's slowness is in the times: y ≈ x·c with every c in [0, 1], shape (k,).
 
     y: log times, shape (n,), x: log references, shape (n, k), both as deviations from what is typical of them.
-    weights: of the n readings. prior: coefficients to be drawn to, as strongly as readings with a sum of squares of
-    `prior_weight` would. Weighted least squares in a box. Control variates: Lavenberg & Welch 1981.
+    weights: of the n readings. prior: coefficients to be drawn to, each as strongly as readings with a sum of squares
+    of its `prior_weights` would. Weighted least squares in a box. Control variates: Lavenberg & Welch 1981.
     """
     scale = np.sqrt(weights)
     rows, values = x * scale[:, None], y * scale
-    if prior is not None:
-        rows = np.vstack([rows, sqrt(prior_weight) * np.eye(x.shape[1])])
-        values = np.concatenate([values, sqrt(prior_weight) * prior])
+    if prior is not None and prior_weights is not None:
+        rows = np.vstack([rows, np.diag(np.sqrt(prior_weights))])
+        values = np.concatenate([values, np.sqrt(prior_weights) * prior])
     found: np.ndarray = np.clip(lsq_linear(rows, values, bounds=(0.0, 1.0)).x, 0.0, 1.0)
     return found
 

@@ -199,8 +199,8 @@ def _control_lines(suites: Sequence[Suite]) -> list[str]:
     cells = [cell for suite in suites for cell in suite.cells if cell.control]
     moved = {kernel: _spread(list(readings)) for kernel, readings in _readings(cells).items()}
     return [
-        f"The {kernel} beside the rounds moved by {moved[kernel]:.0%} (standard deviation over visits); of that the cells"
-        f" followed {_range_of([cell.control.coefficients[kernel] for cell in cells if cell.control])}."
+        f"The {kernel} moved by {moved[kernel]:.0%} (standard deviation over visits); cells followed it"
+        f" by {_range_of([cell.control.coefficients[kernel] for cell in cells if cell.control])}."
         for kernel in moved
     ]
 

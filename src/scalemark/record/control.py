@@ -24,17 +24,21 @@ from scalemark.stats import coefficient_errors, control_coefficients, median_ove
 REFERENCES: tuple[Reference, ...] = ("gemm", "exchange", "triad")
 # Fewer blocks than this, all cells together, tell no coefficient: nothing is corrected then.
 FEWEST_BLOCKS = 6
-# How much cells may differ in a coefficient: the standard deviation that a campaign's coefficient is drawn to them by.
-COEFFICIENT_SD = 0.3
+# Cells may differ in a coefficient by about this at the most, and by no less than what stands for nothing.
+MOST_VARIANCE, LEAST_VARIANCE = 0.3**2, 1e-8
 
 
 @dataclass(frozen=True)
 class _Turns:
-    """A cell's turns as deviations from what is typical of it. x: shape (turns, references); a visit weighs 1."""
+    """A cell's turns as deviations from what is typical of it.
+
+    y: shape (turns,); x: (turns, references); a visit weighs 1, and `visits` says which turns are of one.
+    """
 
     y: np.ndarray
     x: np.ndarray
     weights: np.ndarray
+    visits: np.ndarray
 
 
 def controls_of(cells: Sequence[Cell]) -> dict[str, ControlVariate]:
@@ -43,15 +47,11 @@ def controls_of(cells: Sequence[Cell]) -> dict[str, ControlVariate]:
     if not known or sum(len(cell.blocks) for cell in cells) < FEWEST_BLOCKS:
         return {}
     turns = {cell.workload.key: _turns(cell, known) for cell in cells if cell.blocks}
-    everything = _joined(list(turns.values()))
-    shared, left_variance = _shared(everything)
+    own = _coefficients(list(turns.values()))
     typical = {kernel: median(_visits_s(cells, kernel)) for kernel in known}
     return {
-        key: ControlVariate(
-            coefficients=dict(zip(known, map(float, _own(own, shared, left_variance)), strict=True)),
-            references_s=typical,
-        )
-        for key, own in turns.items()
+        key: ControlVariate(coefficients=dict(zip(known, map(float, coefficients), strict=True)), references_s=typical)
+        for key, coefficients in zip(turns, own, strict=True)
     }
 
 
@@ -102,34 +102,62 @@ def _visits_s(cells: Sequence[Cell], kernel: Reference) -> list[float]:
 
 
 def _turns(cell: Cell, known: Sequence[Reference]) -> _Turns:
-    rows, weights = [], []
-    for block in cell.blocks:
+    rows, weights, visits = [], [], []
+    for visit, block in enumerate(cell.blocks):
         assert block.conditions is not None
         times = [log(median(rounds)) for rounds in _by_turn(block)]
         readings = [turn_references_s(block.conditions, kernel) or () for kernel in known]
         rows += list(zip(times, *(map(log, one) for one in readings), strict=True))
         weights += [1 / len(times)] * len(times)
+        visits += [visit] * len(times)
     table, weight = np.array(rows), np.array(weights)
     table -= np.average(table, axis=0, weights=weight)
-    return _Turns(table[:, 0], table[:, 1:], weight)
+    return _Turns(table[:, 0], table[:, 1:], weight, np.array(visits))
 
 
-def _joined(turns: Sequence[_Turns]) -> _Turns:
-    return _Turns(
-        np.concatenate([one.y for one in turns]),
-        np.concatenate([one.x for one in turns]),
-        np.concatenate([one.weights for one in turns]),
-    )
+def _coefficients(turns: Sequence[_Turns]) -> list[np.ndarray]:
+    """Each cell's own coefficients, drawn to the campaign's where its own turns tell little.
+
+    Twice, because how much noise there is shows only when cells that differ are no longer taken for noise.
+    """
+    shared = _shared(turns)
+    variances = _variances(turns, shared)
+    own = [shared] * len(turns)
+    for _ in range(2):
+        prior_weights = _left_variance(turns, own) / variances
+        own = [control_coefficients(one.y, one.x, one.weights, shared, prior_weights) for one in turns]
+    return own
 
 
-def _shared(turns: _Turns) -> tuple[np.ndarray, float]:
-    """The campaign's coefficients, a standard error taken off, and the variance of y that they leave."""
-    found = control_coefficients(turns.y, turns.x, turns.weights)
-    errors = coefficient_errors(turns.y, turns.x, turns.weights, found)
-    left = turns.y - turns.x @ found
-    return np.maximum(found - errors, 0.0), float(np.average(left**2, weights=turns.weights))
+def _shared(turns: Sequence[_Turns]) -> np.ndarray:
+    """The campaign's coefficients, a standard error taken off."""
+    y, x, weights = (np.concatenate([getattr(one, name) for one in turns]) for name in ("y", "x", "weights"))
+    found = control_coefficients(y, x, weights)
+    less: np.ndarray = np.maximum(found - coefficient_errors(y, x, weights, found), 0.0)
+    return less
 
 
-def _own(turns: _Turns, shared: np.ndarray, left_variance: float) -> np.ndarray:
-    """A cell's coefficients, drawn to the campaign's as readings of the variance that is left would be."""
-    return control_coefficients(turns.y, turns.x, turns.weights, shared, left_variance / COEFFICIENT_SD**2)
+def _left_variance(turns: Sequence[_Turns], coefficients: Sequence[np.ndarray]) -> float:
+    """Variance of y that the references do not explain; a visit weighs 1."""
+    pairs = list(zip(turns, coefficients, strict=True))
+    squares = sum(float(one.weights @ (one.y - one.x @ c) ** 2) for one, c in pairs)
+    return squares / sum(float(one.weights.sum()) for one in turns)
+
+
+def _variances(turns: Sequence[_Turns], shared: np.ndarray) -> np.ndarray:
+    """How much the cells' own coefficients differ from the campaign's: the variance of each, shape (references,).
+
+    Told by what different visits of a cell agree on, since noise that only one of them saw agrees with nothing: the
+    products of each visit's slope with every other's, over all cells.
+    """
+    slopes, sizes = np.zeros(len(shared)), np.zeros(len(shared))
+    for one in turns:
+        left = (one.y - one.x @ shared) * one.weights
+        by_visit = [one.visits == visit for visit in np.unique(one.visits)]
+        gradients = np.array([left[of] @ one.x[of] for of in by_visit])
+        squares = np.array([one.weights[of] @ one.x[of] ** 2 for of in by_visit])
+        slopes += gradients.sum(axis=0) ** 2 - (gradients**2).sum(axis=0)
+        sizes += squares.sum(axis=0) ** 2 - (squares**2).sum(axis=0)
+    told: np.ndarray = np.divide(slopes, sizes, out=np.zeros_like(slopes), where=sizes > 0)
+    within: np.ndarray = np.clip(told, LEAST_VARIANCE, MOST_VARIANCE)
+    return within
