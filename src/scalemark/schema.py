@@ -353,10 +353,11 @@ class MeasurementWarning(Frozen):
 class Cell(Frozen):
     """One workload's place in a campaign. Raw samples are kept; the estimates are derived from them.
 
-    time_s: median over blocks, interval by block bootstrap; minimum_s: the fastest round. corrected_s: the same with
-    the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks. once_s: what the
-    first round takes beyond a steady one (compilation, lazy state). mfu, hfu: model and hardware FLOP/s over the GEMM
-    ceiling of the same run and dtype. vendor_mfu: over the vendor's peak, for a device in the table of `record.peaks`.
+    time_s: median over blocks as measured, interval by block bootstrap; minimum_s: the fastest round. corrected_s: the
+    median with the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks.
+    once_s: what the first round takes beyond a steady one (compilation, lazy state). Rates follow from `typical_s`.
+    mfu, hfu: model and hardware FLOP/s over the GEMM ceiling of the same run and dtype. vendor_mfu: over the vendor's
+    peak, for a device in the table of `record.peaks`.
     """
 
     workload: Workload
@@ -379,6 +380,11 @@ class Cell(Frozen):
     predicted_memory: PredictedMemory | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+
+    @property
+    def typical_s(self) -> Estimate | None:
+        """The time that rates, laws and prices use: the corrected one, or the measured one where nothing corrects it."""
+        return self.corrected_s or self.time_s
 
     @property
     def samples_s(self) -> tuple[float, ...]:

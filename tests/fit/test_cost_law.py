@@ -104,3 +104,9 @@ def test_too_few_cells_are_refused_with_advice(fit, count: int) -> None:
 def test_cells_without_a_memory_reading_do_not_enter_the_memory_law(memory_law: Law) -> None:
     blind = make_cells()[0].model_copy(update={"memory": None})
     assert fit_memory_law([*make_cells(), blind]).n == memory_law.n
+
+
+def test_the_law_is_fitted_to_the_corrected_time_where_there_is_one() -> None:
+    cells = make_cells()
+    slowed = [cell.model_copy(update={"time_s": cell.time_s.scaled(3.0), "corrected_s": cell.time_s}) for cell in cells]
+    assert fit_time_law(slowed).coefficients == pytest.approx(fit_time_law(cells).coefficients)

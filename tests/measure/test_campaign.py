@@ -9,6 +9,7 @@ from scalemark.errors import DeviceError
 from scalemark.measure import campaign as campaign_module
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell
+from scalemark.process import default_affinity
 from scalemark.schema import (
     BlockMeasured,
     CellCounted,
@@ -17,7 +18,9 @@ from scalemark.schema import (
     JournalEntry,
     KernelMeasured,
     MemoryMeasured,
+    OperatorsCounted,
     TaskRef,
+    WorkerStarted,
     Workload,
 )
 
@@ -32,13 +35,14 @@ def workload(function: str, **arguments: int) -> Workload:
 def site(tmp_path) -> Site:
     tokens = tmp_path / "tokens.bin"
     np.arange(4000).astype(np.uint8).tofile(tokens)
-    return Site(tokens, tmp_path / "workers.log", threads=1, seed=0, device="cpu")
+    one_cpu = default_affinity()[:1] if default_affinity() else None
+    return Site(tokens, tmp_path / "workers.log", threads=1, seed=0, device="cpu", affinity=one_cpu)
 
 
 def carried_out(site: Site, *workloads: Workload) -> list[JournalEntry]:
     entries: list[JournalEntry] = []
     plan = Plan(tuple(PlannedCell(one, None, 0.001) for one in workloads), (), budget_s=20, energy=False)
-    Campaign(plan, site, entries.append, lambda _: None, energy_reason="no counter here").run()
+    Campaign(plan, site, entries.append, lambda _: None, "no counter here", lambda: {"load_average_1min": 0.5}).run()
     return entries
 
 
@@ -58,6 +62,29 @@ def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(s
     counted = {entry.key: entry.accounting.params_total for entry in of(CellCounted, entries)}
     assert counted == {cells[0].key: 8 * 3 + 3, cells[1].key: 16 * 3 + 3}
     assert all(sample > 0 for entry in of(BlockMeasured, entries) for sample in entry.block.rounds_s)
+    assert {entry.key: entry.operators.calls["aten.addmm"] for entry in of(OperatorsCounted, entries)} == {
+        cell.key: 1 for cell in cells
+    }
+
+
+def test_every_block_says_what_its_worker_ran_with_and_what_the_machine_did_beside_its_rounds(site):
+    entries = carried_out(site, workload("well_behaved"))
+    workers = of(WorkerStarted, entries)
+    assert [(worker.purpose, worker.index) for worker in workers] == [
+        ("memory", 0),
+        *(("time", index) for index in range(N_BLOCKS)),
+    ]
+    for worker in workers:
+        assert worker.threads == site.threads
+        assert worker.affinity == site.affinity
+        assert worker.environment["OMP_NUM_THREADS"] == "1"
+        assert worker.start_s > 0
+        assert worker.state == {"load_average_1min": 0.5}
+    for entry in of(BlockMeasured, entries):
+        conditions = entry.block.conditions
+        assert sum(conditions.turn_lengths) == len(entry.block.rounds_s)
+        assert all(second > 0 for second in (*conditions.gemm_s, *conditions.exchange_s, *conditions.triad_s))
+        assert len(entry.block.warmup_s) > 1
 
 
 def test_a_cell_that_fails_ends_with_its_reason_and_the_rest_go_on(site, monkeypatch):

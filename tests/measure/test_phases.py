@@ -1,7 +1,11 @@
+import shutil
+import statistics
+
 import numpy as np
 import pytest
 import torch
 
+from scalemark.measure.clock import time_rounds_s
 from scalemark.measure.phases import build_task, make_round
 from scalemark.model.task import Task
 from scalemark.schema import ModelConfig, Phase, Workload
@@ -113,3 +117,14 @@ def test_the_same_seed_gives_the_same_batches_and_model():
     (first, _), (second, _) = built("step"), built("step")
     assert torch.equal(first.train[0], second.train[0])
     assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second), strict=True))
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_workload_computes_the_same_and_pays_for_it_in_its_first_round():
+    losses, seconds = {}, {}
+    for is_compiled in (False, True):
+        _, one = built("eval", compiled=is_compiled)
+        seconds[is_compiled] = time_rounds_s(one, "cpu", budget_s=0.0, at_least=6, at_most=6)
+        losses[is_compiled] = one.timed.__self__.loss
+    assert torch.allclose(losses[False], losses[True], rtol=1e-4)
+    assert seconds[True][0] > 20 * statistics.median(seconds[True][1:])

@@ -4,7 +4,15 @@ from itertools import pairwise
 import pytest
 
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
-from scalemark.measure.selection import KERNELS_S, WORKER_START_S, PlannedCell, allot, needed_bytes, plan_campaign
+from scalemark.measure.selection import (
+    KERNELS_S,
+    SHORT_CELL_S,
+    WORKER_START_S,
+    PlannedCell,
+    allot,
+    needed_bytes,
+    plan_campaign,
+)
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
 from scalemark.model.memory import predict_memory
 from scalemark.schema import TaskRef, Workload
@@ -99,3 +107,25 @@ def test_what_a_short_cell_cannot_use_goes_to_a_long_one():
 
 def test_a_block_without_time_still_gives_the_fewest_rounds():
     assert allot(rounds(0.5, 2.0), lambda cell: cell.round_s, 0.0) == (ROUNDS_AT_LEAST * 0.5, ROUNDS_AT_LEAST * 2.0)
+
+
+def test_a_short_cell_is_timed_for_longer_than_its_two_fewest_rounds():
+    (short,) = allot(rounds(0.001), lambda cell: cell.round_s, 0.0)
+    assert short == pytest.approx(min(SHORT_CELL_S, ROUNDS_AT_MOST * 0.001))
+    (long,) = allot(rounds(3.0), lambda cell: cell.round_s, 0.0)
+    assert long == pytest.approx(ROUNDS_AT_LEAST * 3.0)
+
+
+def test_a_scarce_budget_goes_to_what_a_law_needs_first():
+    others = [workload.model_copy(update={"phase": "forward", "optimizer": None}) for workload in LADDER]
+    plan = plan_campaign([*others, *LADDER], scouted(), 50)
+    phases = [cell.workload.phase for cell in plan.cells]
+    assert phases.count("step") > phases.count("forward")
+
+
+def test_a_compiled_cell_is_planned_with_the_time_that_compiling_takes():
+    compiled = LADDER[0].model_copy(update={"compiled": True})
+    plan = plan_campaign([*LADDER, compiled], scouted(), 10_000)
+    seconds = {cell.workload.compiled: cell.least_s for cell in plan.cells if cell.workload.model == compiled.model}
+    assert seconds[True] > seconds[False] + 3 * 10
+    assert compiled not in {cell.workload for cell in plan_campaign([*LADDER, compiled], scouted(), 60).cells}

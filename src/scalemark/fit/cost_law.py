@@ -9,6 +9,7 @@ coefficient says why a machine is slow. Fitted by non-negative least squares on 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from zlib import crc32
 
 import numpy as np
@@ -115,10 +116,10 @@ class _Problem:
 
 def fit_time_law(cells: Sequence[Cell], seed: int = 0) -> Law:
     """Step time of cells that differ in shape alone; raises FitError where there are too few."""
-    usable = [(cell, cell.accounting, cell.time_s) for cell in cells if cell.accounting and cell.time_s]
+    usable = [(cell, cell.accounting, cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
     counted = tuple(accounting for _, accounting, _ in usable)
     seconds = np.array([time_s.value for _, _, time_s in usable])
-    resampled = np.array([_resampled_seconds(cell, seed) for cell, _, _ in usable])
+    resampled = np.array([_resampled_seconds(cell.workload.key, time_s, seed) for cell, _, time_s in usable])
     return _fit(_Problem("step_time", "s", "training step", TIME_TERMS, counted, seconds, resampled, seed))
 
 
@@ -149,15 +150,11 @@ def predict(law: Law, accounting: Accounting) -> Estimate:
     return predict_with_scatter(float(np.log(np.array(law.coefficients) @ quantities)), log_draws, scatter)
 
 
-def _resampled_seconds(cell: Cell, seed: int) -> np.ndarray:
-    """Bootstrap of a cell's time, blocks first and then rounds; shape (replicates,)."""
-    rng = np.random.default_rng([seed, crc32(cell.workload.key.encode())])
-    blocks = [np.array(block.rounds_s) for block in cell.blocks]
-    medians = np.stack(
-        [np.median(block[rng.integers(len(block), size=(REPLICATES, len(block)))], axis=1) for block in blocks]
-    )
-    chosen = rng.integers(len(blocks), size=(len(blocks), REPLICATES))
-    drawn: np.ndarray = np.median(np.take_along_axis(medians, chosen, axis=0), axis=0)
+def _resampled_seconds(key: str, time_s: Estimate, seed: int) -> np.ndarray:
+    """Times that the cell may truly have, log-normal within its interval (a block bootstrap); shape (replicates,)."""
+    rng = np.random.default_rng([seed, crc32(key.encode())])
+    sd = float(np.log(time_s.high / time_s.low)) / 2 / NormalDist().inv_cdf((1 + time_s.level) / 2)
+    drawn: np.ndarray = time_s.value * np.exp(sd * rng.standard_normal(REPLICATES))
     return drawn
 
 

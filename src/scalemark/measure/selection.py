@@ -22,6 +22,8 @@ MEMORY_SLOWNESS = 2.0
 COMPILE_S = 20.0
 ENERGY_WINDOW_S = 1.2
 INITIALISED_PARAMS_PER_S = 1.2e8
+# Two turns: what a short cell is timed for in each block, at least.
+SHORT_CELL_S = 0.2
 # What a user's own task is taken to need per round, until its first block tells.
 TASK_ROUND_S = 0.02
 # A phase's round, preparation included, as a share of a whole step.
@@ -33,6 +35,8 @@ ALLOCATOR_SLACK = 1.35
 PROCESS_BYTES = 400 * 2**20
 # Of the time, what whole float32 steps may take before the other phases get theirs.
 LAW_SHARE = 0.65
+# … and so many of them before anything else gets any: of fewer sizes no law can be fitted.
+FEWEST_FOR_LAWS = 9
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class PlannedCell:
     @property
     def least_s(self) -> float:
         """Each block with its fewest rounds, and the memory pass."""
-        return N_BLOCKS * (self.start_s + ROUNDS_AT_LEAST * self.round_s) + memory_pass_s(self)
+        return N_BLOCKS * (self.start_s + least_rounds_s(self.round_s)) + memory_pass_s(self)
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,13 @@ class Plan:
 
 
 def memory_pass_s(cell: PlannedCell) -> float:
-    """The untimed pass: build, one round to warm up, one round observed, both slowed down by being followed."""
-    return cell.setup_s + 2 * MEMORY_SLOWNESS * cell.round_s
+    """The untimed pass: build, one round to warm up, two observed, all slowed down by how memory is given back."""
+    return cell.setup_s + 3 * MEMORY_SLOWNESS * cell.round_s
+
+
+def least_rounds_s(round_s: float) -> float:
+    """Seconds of rounds that a cell gets in each block, at least: a few rounds of a short one tell nothing of noise."""
+    return max(ROUNDS_AT_LEAST * round_s, min(SHORT_CELL_S, ROUNDS_AT_MOST * round_s))
 
 
 def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float], block_s: float) -> tuple[float, ...]:
@@ -95,14 +104,15 @@ def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float],
     cannot use goes to the long ones.
     """
     left_s = block_s - WORKER_START_S - KERNELS_S
-    left_s -= sum(cell.start_s + ROUNDS_AT_LEAST * round_s(cell) for cell in cells)
+    least_s = [least_rounds_s(round_s(cell)) for cell in cells]
+    left_s -= sum(cell.start_s for cell in cells) + sum(least_s)
     shares: dict[int, float] = {}
     by_length = sorted(range(len(cells)), key=lambda index: round_s(cells[index]))
     for position, index in enumerate(by_length):
-        most_s = (ROUNDS_AT_MOST - ROUNDS_AT_LEAST) * round_s(cells[index])
+        most_s = max(ROUNDS_AT_MOST * round_s(cells[index]) - least_s[index], 0.0)
         extra_s = min(max(left_s, 0.0) / (len(cells) - position), most_s)
         left_s -= extra_s
-        shares[index] = ROUNDS_AT_LEAST * round_s(cells[index]) + extra_s
+        shares[index] = least_s[index] + extra_s
     return tuple(shares[index] for index in range(len(cells)))
 
 
@@ -118,6 +128,7 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     for_laws = [cell for cell in fitting if cell.workload.is_plain_step]
     others = [cell for cell in fitting if not cell.workload.is_plain_step]
     chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
+    chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
     chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy)

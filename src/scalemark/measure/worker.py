@@ -156,10 +156,10 @@ def _attempt(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     except Exception as error:  # whatever a user's own model raises
         first_line = (str(error).splitlines() or [""])[0]
         reason = f"{type(error).__name__}: {first_line}"
-        emit(CellEnded(key=order.workload.key, status=_status_of(error, order.workload), reason=reason))
+        emit(CellEnded(key=order.workload.key, status=status_of(error, order.workload), reason=reason))
 
 
-def _status_of(error: Exception, workload: Workload) -> CellStatus:
+def status_of(error: Exception, workload: Workload) -> CellStatus:
     """What an error says of the cell. A compiler that is not there, or gives up, is no fault of the model."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in str(error) for words in _OUT_OF_MEMORY_WORDS

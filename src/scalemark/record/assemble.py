@@ -17,6 +17,7 @@ from scalemark.schema import (
     CellEnded,
     CellPlanned,
     CellStatus,
+    Energy,
     EnergyMeasured,
     Estimate,
     JournalEntry,
@@ -27,7 +28,6 @@ from scalemark.schema import (
     RunFinished,
     RunStarted,
     RunTrained,
-    Settings,
     Suite,
     WarningRaised,
     WorkerStarted,
@@ -50,8 +50,8 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
     ceilings = ceilings_of(_of(KernelMeasured, entries))
     by_key = _by_key(entries)
     planned = _of(CellPlanned, entries)
-    measured = [_cell(plan, by_key[plan.workload.key], ceilings, start.machine) for plan in planned]
-    cells = tuple(_with_stated_power(cell, start.settings) for cell in _corrected(measured))
+    measured = _corrected([_cell(plan, by_key[plan.workload.key]) for plan in planned])
+    cells = tuple(_with_rates(cell, ceilings, start) for cell in measured)
     return Suite(
         scalemark_version=start.scalemark_version,
         id=start.id,
@@ -83,7 +83,7 @@ def _by_key(entries: Sequence[JournalEntry]) -> dict[str, list[JournalEntry]]:
     return found
 
 
-def _cell(planned: CellPlanned, entries: Sequence[JournalEntry], ceilings: Ceilings, machine: Machine) -> Cell:
+def _cell(planned: CellPlanned, entries: Sequence[JournalEntry]) -> Cell:
     """The cell that was planned, with all that its own entries say."""
     counted = _last(CellCounted, entries)
     operators = _last(OperatorsCounted, entries)
@@ -100,8 +100,7 @@ def _cell(planned: CellPlanned, entries: Sequence[JournalEntry], ceilings: Ceili
         energy=energy.energy if energy else None,
     )
     status, reason = _status(planned, cell, _of(CellEnded, entries))
-    timed = cell.model_copy(update={"status": status, "reason": reason, **time_fields(cell)})
-    return timed.model_copy(update=_rates(timed, timed.time_s, ceilings, machine) if timed.time_s else {})
+    return cell.model_copy(update={"status": status, "reason": reason, **time_fields(cell)})
 
 
 def _last(kind: type[Entry], entries: Sequence[object]) -> Entry | None:
@@ -119,12 +118,19 @@ def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     )
 
 
-def _with_stated_power(cell: Cell, settings: Settings) -> Cell:
-    """Energy estimated from a power that a user stated, beside whatever a counter said; no fit or baseline reads it."""
-    if settings.stated_power_w is None or cell.time_s is None or cell.energy is None:
+def _with_rates(cell: Cell, ceilings: Ceilings, start: RunStarted) -> Cell:
+    """The cell with what follows from its time, its counts and the run's ceilings."""
+    if cell.typical_s is None:
         return cell
-    estimated_j = cell.time_s.value * settings.stated_power_w
-    return cell.model_copy(update={"energy": cell.energy.model_copy(update={"estimated_j": estimated_j})})
+    energy = _with_estimate(cell.energy, cell.typical_s, start.settings.stated_power_w)
+    return cell.model_copy(update={**_rates(cell, cell.typical_s, ceilings, start.machine), "energy": energy})
+
+
+def _with_estimate(energy: Energy | None, time_s: Estimate, stated_power_w: float | None) -> Energy | None:
+    """Energy estimated from a power that a user stated, beside whatever a counter said; no fit or baseline reads it."""
+    if energy is None or stated_power_w is None:
+        return energy
+    return energy.model_copy(update={"estimated_j": time_s.value * stated_power_w})
 
 
 def _status(planned: CellPlanned, cell: Cell, ends: Sequence[CellEnded]) -> tuple[CellStatus, str | None]:

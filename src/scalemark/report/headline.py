@@ -24,7 +24,7 @@ def headline(analysis: Analysis) -> str:
     if tag is not None:
         return _price_sentence(tag)
     cell = _largest_step(analysis.suite.cells)
-    if cell is not None and cell.accounting and cell.time_s:
+    if cell is not None and cell.accounting and cell.typical_s:
         return f"{_measured_sentence(cell)} {_missing_law_sentence(analysis)}"
     best = _best_validation(analysis)
     return best or "Nothing was measured, so there is nothing to predict: see the cells and warnings for the reasons."
@@ -52,7 +52,7 @@ def _price_sentence(tag: PriceTag) -> str:
 
 
 def _largest_step(cells: tuple[Cell, ...]) -> Cell | None:
-    steps = [cell for cell in cells if cell.workload.phase == "step" and cell.time_s and cell.accounting]
+    steps = [cell for cell in cells if cell.workload.phase == "step" and cell.typical_s and cell.accounting]
     return max(steps, key=lambda cell: cell.accounting.params_total if cell.accounting else 0, default=None)
 
 
@@ -60,7 +60,7 @@ def _measured_sentence(cell: Cell) -> str:
     assert cell.accounting is not None
     return (
         f"The largest model measured here, {cell.workload.rung} ({format_amount(cell.accounting.params_total)}"
-        f" parameters), takes {with_interval(cell.time_s, format_seconds)} a step."
+        f" parameters), takes {with_interval(cell.typical_s, format_seconds)} a step."
     )
 
 

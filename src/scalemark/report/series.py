@@ -17,18 +17,18 @@ GROWING, OTHER = "same proportions", "other proportions"
 
 def step_time_rows(suite: Suite) -> list[Row]:
     """One row per timed step: x non-embedding parameters, y seconds with low and high."""
-    cells = [cell for cell in _comparable_steps(suite) if cell.time_s]
+    cells = [cell for cell in _comparable_steps(suite) if cell.typical_s]
     return [_step_row(cell, family) for cell, family in _families(cells)]
 
 
 def _step_row(cell: Cell, family: str) -> Row:
-    assert cell.time_s is not None
+    assert cell.typical_s is not None
     return {
         **_cell_row(cell, family),
-        "y": cell.time_s.value,
-        "low": cell.time_s.low,
-        "high": cell.time_s.high,
-        "step time": with_interval(cell.time_s, format_seconds),
+        "y": cell.typical_s.value,
+        "low": cell.typical_s.low,
+        "high": cell.typical_s.high,
+        "step time": with_interval(cell.typical_s, format_seconds),
     }
 
 

@@ -226,7 +226,7 @@ def _cost_columns(cells: Sequence[Cell]) -> list[tuple[Column, Callable[[Cell], 
         (Column("model"), lambda cell: cell.workload.rung),
         (Column("batch", "text", 1), lambda cell: _batch(cell.workload)),
         (Column("parameters", "number"), _parameters),
-        (Column("step time", "number"), lambda cell: with_interval(cell.time_s, format_seconds)),
+        (Column("step time", "number"), lambda cell: with_interval(cell.typical_s, format_seconds)),
         (Column("tokens/s", "number", 2), lambda cell: _value(cell.items_per_s, rate)),
         (Column(f"FLOP/s ({FLOP_CONVENTION})", "number", 6), lambda cell: _value(cell.flops_per_s, flops_rate)),
         (Column(MFU_TITLE, "number", 3), lambda cell: _value(cell.mfu, format_percent)),
@@ -324,6 +324,10 @@ def _cost_note(suite: Suite) -> str:
     methods = sorted({cell.memory.method for cell in cells if cell.memory})
     parts = [
         "Forward, backward and AdamW in float32; medians with 90 % intervals, which tokens/s, FLOP/s and MFU share.",
+        "The machine's slow moments, as reference kernels beside the rounds saw them, are taken out; times as measured"
+        " are among all cells."
+        if any(cell.corrected_s for cell in cells)
+        else "",
         "Parameters are totals, embeddings included; batch is sequences × tokens.",
         "N: weights in matrix products, the head included and the token table not; full attention: all pairs, though"
         " the mask leaves half (PaLM, appendix B); of a user's own model, the products and convolutions counted in it.",
