@@ -383,7 +383,7 @@ class Cell(Frozen):
 
     @property
     def typical_s(self) -> Estimate | None:
-        """The time that rates, laws and prices use: the corrected one, or the measured one where nothing corrects it."""
+        """The time that rates, laws and prices use: corrected, or as measured where nothing corrects it."""
         return self.corrected_s or self.time_s
 
     @property
