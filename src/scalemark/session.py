@@ -23,7 +23,7 @@ from scalemark.errors import BudgetError, InputError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.energy import faked_sources
 from scalemark.measure.orders import Scouted
-from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell, expected_step_s, plan_campaign
+from scalemark.measure.selection import Plan, PlannedCell, expected_step_s, plan_campaign
 from scalemark.process import default_affinity, default_threads, worker_environment
 from scalemark.record.assemble import assemble
 from scalemark.record.baseline import find_baseline
@@ -113,7 +113,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     plan, grid = _plan(request, scouted, corpus, left_s)
     if not plan.cells and not grid.orders:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise --scale-budget")
-    run_started = _run_started(request, folder, site, scouted)
+    run_started = _run_started(request, folder, site, scouted, plan.n_blocks)
     find_baseline(request.results_root, run_started.machine.id)  # one that cannot be read is found now, not at the end
     journal = Journal(folder.journal_path)
     journal.append(run_started)
@@ -141,12 +141,12 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update={"device": device, **({"corpus": corpus.identity} if names_text else {})})
 
 
-def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted) -> RunStarted:
+def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted, n_blocks: int) -> RunStarted:
     settings = Settings(
         budget_s=request.budget_s,
         device=scouted.device,
         seed=request.seed,
-        n_blocks=N_BLOCKS,
+        n_blocks=n_blocks,
         threads=site.threads,
         affinity=site.affinity,
         environment=worker_environment(site.threads),

@@ -8,7 +8,7 @@ import pytest
 from scalemark.errors import DeviceError
 from scalemark.measure import campaign as campaign_module
 from scalemark.measure.campaign import Campaign, Site, scout
-from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell
+from scalemark.measure.selection import FEW_BLOCKS, Plan, PlannedCell
 from scalemark.process import default_affinity
 from scalemark.schema import (
     BlockMeasured,
@@ -54,9 +54,9 @@ def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(s
     cells = [workload("well_behaved", width=8), workload("well_behaved", width=16)]
     entries = carried_out(site, *cells)
     blocks = {(entry.key, entry.block.index) for entry in of(BlockMeasured, entries)}
-    assert blocks == {(cell.key, index) for cell in cells for index in range(N_BLOCKS)}
+    assert blocks == {(cell.key, index) for cell in cells for index in range(FEW_BLOCKS)}
     assert {kernel.name for kernel in of(KernelMeasured, entries)} == {"gemm", "triad"}
-    assert {kernel.block_index for kernel in of(KernelMeasured, entries)} == set(range(N_BLOCKS))
+    assert {kernel.block_index for kernel in of(KernelMeasured, entries)} == set(range(FEW_BLOCKS))
     assert {entry.key for entry in of(MemoryMeasured, entries)} == {cell.key for cell in cells}
     assert {entry.energy.reason for entry in of(EnergyMeasured, entries)} == {"no counter here"}
     counted = {entry.key: entry.accounting.params_total for entry in of(CellCounted, entries)}
@@ -72,7 +72,7 @@ def test_every_block_says_what_its_worker_ran_with_and_what_the_machine_did_besi
     workers = of(WorkerStarted, entries)
     assert [(worker.purpose, worker.index) for worker in workers] == [
         ("memory", 0),
-        *(("time", index) for index in range(N_BLOCKS)),
+        *(("time", index) for index in range(FEW_BLOCKS)),
     ]
     for worker in workers:
         assert worker.threads == site.threads
@@ -100,7 +100,7 @@ def test_a_cell_that_fails_ends_with_its_reason_and_the_rest_go_on(site, monkeyp
     assert ends[bad["out_of_memory"].key].status == "oom"
     assert ends[bad["hangs"].key].status == "timeout"
     assert len(ends) == len(of(CellEnded, entries)), "a cell that ended must not be tried again"
-    assert [entry.key for entry in of(BlockMeasured, entries)] == [good.key] * N_BLOCKS
+    assert [entry.key for entry in of(BlockMeasured, entries)] == [good.key] * FEW_BLOCKS
 
 
 def test_the_scout_says_what_is_there(site):

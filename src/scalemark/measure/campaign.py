@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from scalemark.errors import DeviceError, ScalemarkError
 from scalemark.measure.orders import CellOrder, KernelOrder, MeasureJob, Scouted
-from scalemark.measure.selection import N_BLOCKS, Plan, PlannedCell, allot
+from scalemark.measure.selection import Plan, PlannedCell, allot
 from scalemark.measure.shapes import kernel_orders
 from scalemark.process import (
     Began,
@@ -117,8 +117,8 @@ class Campaign:
         for planned in (*self.plan.ruled_out, *map(_planned, self.plan.cells)):
             self.record(planned)
         self._run_pass("memory", 0, [CellOrder(workload=cell.workload) for cell in self._alive()])
-        for index in range(N_BLOCKS):
-            block_s = (deadline - time.monotonic()) / (N_BLOCKS - index)
+        for index in range(self.plan.n_blocks):
+            block_s = (deadline - time.monotonic()) / (self.plan.n_blocks - index)
             self._run_pass("time", index, [*self._timed_orders(block_s), *self._kernel_orders()])
         self._measure_energy()
 
@@ -147,7 +147,7 @@ class Campaign:
         """One pass in random order."""
         total = len(orders)
         pending = random.Random(f"{self.site.seed}/{purpose}/{index}").sample(list(orders), total)
-        label = f"block {index + 1} of {N_BLOCKS}" if purpose == "time" else f"{purpose} pass"
+        label = f"block {index + 1} of {self.plan.n_blocks}" if purpose == "time" else f"{purpose} pass"
 
         def take(message: Message) -> None:
             self._take(message)

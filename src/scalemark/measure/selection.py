@@ -9,7 +9,10 @@ from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
 from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, PredictedMemory, Workload
 
-N_BLOCKS = 3
+# Three blocks are the fewest that tell how processes differ; an interval over five is 0.6 times as wide (Student's
+# quantile and the median's own spread), which is worth the cells that do not fit any more.
+FEW_BLOCKS, MORE_BLOCKS = 3, 5
+ENOUGH_FOR_MORE_S = 150.0
 # The seconds and shares below are rough readings of one two-core machine. They decide what is begun, never a result:
 # from the second block on, times are those that the first one saw.
 WORKER_START_S = 3.0
@@ -48,6 +51,7 @@ class PlannedCell:
     round_s: float
     setup_s: float = CELL_START_S
     predicted_memory: PredictedMemory | None = None
+    n_blocks: int = FEW_BLOCKS
 
     @property
     def start_s(self) -> float:
@@ -58,7 +62,7 @@ class PlannedCell:
     @property
     def least_s(self) -> float:
         """Each block with its fewest rounds, and the memory pass."""
-        return N_BLOCKS * (self.start_s + least_rounds_s(self.round_s)) + memory_pass_s(self)
+        return self.n_blocks * (self.start_s + least_rounds_s(self.round_s)) + memory_pass_s(self)
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,13 @@ class Plan:
     ruled_out: tuple[CellPlanned, ...]
     budget_s: float
     energy: bool
+    n_blocks: int = FEW_BLOCKS
 
     @property
     def expected_s(self) -> float:
         """Seconds of all passes, with the rounds that the budget allows."""
-        blocks_s = N_BLOCKS * (WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in self.cells))
-        rounds_s = N_BLOCKS * sum(allot(self.cells, lambda cell: cell.round_s, self._block_s))
+        blocks_s = self.n_blocks * (WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in self.cells))
+        rounds_s = self.n_blocks * sum(allot(self.cells, lambda cell: cell.round_s, self._block_s))
         return WORKER_START_S + sum(map(memory_pass_s, self.cells)) + blocks_s + rounds_s + self._energy_s
 
     @property
@@ -84,7 +89,7 @@ class Plan:
     @property
     def _block_s(self) -> float:
         left_s = self.budget_s - WORKER_START_S - sum(map(memory_pass_s, self.cells)) - self._energy_s
-        return left_s / N_BLOCKS
+        return left_s / self.n_blocks
 
 
 def memory_pass_s(cell: PlannedCell) -> float:
@@ -122,16 +127,17 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     Whole float32 steps come first, up to their share of the time: the cost laws need them. The rest takes what is left.
     """
     energy = scouted.energy_reason is None
-    cells = sorted((_expect(workload, scouted) for workload in workloads), key=lambda cell: cell.least_s)
+    n_blocks = MORE_BLOCKS if budget_s >= ENOUGH_FOR_MORE_S else FEW_BLOCKS
+    cells = sorted((_expect(workload, scouted, n_blocks) for workload in workloads), key=lambda cell: cell.least_s)
     fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
-    left_s = budget_s - WORKER_START_S - N_BLOCKS * (WORKER_START_S + KERNELS_S)
+    left_s = budget_s - WORKER_START_S - n_blocks * (WORKER_START_S + KERNELS_S)
     for_laws = [cell for cell in fitting if cell.workload.is_plain_step]
     others = [cell for cell in fitting if not cell.workload.is_plain_step]
     chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
     chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
     chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
-    return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy)
+    return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, n_blocks)
 
 
 def _least_s(cell: PlannedCell, energy: bool) -> float:
@@ -177,13 +183,14 @@ def expected_step_s(accounting: Accounting, scouted: Scouted) -> float:
     )
 
 
-def _expect(workload: Workload, scouted: Scouted) -> PlannedCell:
+def _expect(workload: Workload, scouted: Scouted, n_blocks: int) -> PlannedCell:
     if workload.model is None:
-        return PlannedCell(workload, None, TASK_ROUND_S)
+        return PlannedCell(workload, None, TASK_ROUND_S, n_blocks=n_blocks)
     assert workload.batch and workload.seq_len
     accounting = account(workload.model, workload.batch, workload.seq_len, workload.dtype, workload.optimizer)
     step_s = expected_step_s(accounting, scouted)
     setup_s = CELL_START_S + accounting.params_total / INITIALISED_PARAMS_PER_S
     if workload.phase == "optimizer":
         setup_s += FIRST_ROUND_SLOWNESS * step_s  # one step gives it the gradients
-    return PlannedCell(workload, accounting, step_s * STEP_SHARES[workload.phase], setup_s, predict_memory(workload))
+    round_s = step_s * STEP_SHARES[workload.phase]
+    return PlannedCell(workload, accounting, round_s, setup_s, predict_memory(workload), n_blocks)
