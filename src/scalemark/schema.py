@@ -243,15 +243,16 @@ class Block(Frozen):
     """One cell's share of one block: raw samples from one worker process.
 
     setup_s: building the task. warmup_s: every round before the first that counts; the first of them also pays for
-    what happens once, compilation among it. steady: whether the two halves of the last warm-up rounds agreed.
-    state_before, state_after: clocks, temperature and throttle reasons of a GPU, read and never set.
+    what happens once, compilation among it. steady: whether halves of the rounds agreed before the first that counts,
+    or at least in the end; None where there were too few to tell. state_before, state_after: clocks, temperature and
+    throttle reasons of a GPU, read and never set.
     """
 
     index: int
     warmup_s: tuple[float, ...]
     rounds_s: tuple[float, ...]
     setup_s: float
-    steady: bool = True
+    steady: bool | None = None
     conditions: Conditions | None = None
     state_before: Facts = {}
     state_after: Facts = {}

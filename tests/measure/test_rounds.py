@@ -7,7 +7,7 @@ import pytest
 
 from scalemark.measure import rounds as rounds_module
 from scalemark.measure.clock import Round, Timed
-from scalemark.measure.rounds import Limits, sample, tags, warm_up
+from scalemark.measure.rounds import Limits, is_steady, sample, tags, warm_up
 from scalemark.measure.watch import Look, Usage
 
 NOTHING = Round(lambda: None, lambda: None)
@@ -121,8 +121,14 @@ def test_rounds_that_keep_drifting_are_kept_and_not_steady(drive):
     rising = iter([0.5 * 1.05**index for index in range(400)])
     found = sampled(Limits(budget_s=6.0, at_least=2, at_most=100)) if drive(rising) else None
     assert found is not None
-    assert not found.steady
+    assert found.steady is False
     assert len(found.rounds_s) >= 2
+
+
+def test_of_two_rounds_one_is_always_the_slower():
+    assert is_steady([9.0], [1.0, 1.2]) is None
+    assert is_steady([9.0], [1.0, 1.01, 1.0, 1.0]) is True
+    assert is_steady([9.0], [1.0, 1.0, 1.2, 1.2]) is False
 
 
 def test_short_rounds_share_a_turn_and_long_ones_have_one_each(drive):

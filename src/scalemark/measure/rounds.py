@@ -25,6 +25,8 @@ STEADY_TOLERANCE = 0.05
 WARMUP_SHARE, WARMUP_AT_MOST = 0.25, 40
 # The newest rounds that are looked at; the first round pays for what happens once and is never among them.
 STEADY_WINDOW = 6
+# Of two rounds, one is always the slower.
+FEWEST_TO_TELL = 4
 # What tags a turn: a share of its time stolen (of all CPUs), a share with a task waiting; and per round, switches.
 STOLEN_SHARE, PRESSURED_SHARE, SWITCHES_PER_S = 0.01, 0.1, 20.0
 
@@ -44,7 +46,7 @@ class Sampled:
 
     warmup_s: tuple[float, ...]
     rounds_s: tuple[float, ...]
-    steady: bool
+    steady: bool | None
     conditions: Conditions
 
 
@@ -69,7 +71,7 @@ def sample(one: Round, device: Device, limits: Limits, references: References, w
     turns = time_turns(one, device, limits, references, watch)
     triad_s.append(references.triad_s())
     rounds_s = _to_the_ns(timed.seconds for turn in turns for timed in turn.timed)
-    return Sampled(_to_the_ns(warmup_s), rounds_s, _is_steady(warmup_s, rounds_s), _conditions(turns, triad_s))
+    return Sampled(_to_the_ns(warmup_s), rounds_s, is_steady(warmup_s, rounds_s), _conditions(turns, triad_s))
 
 
 def _to_the_ns(seconds: Iterable[float]) -> tuple[float, ...]:
@@ -90,11 +92,12 @@ def warm_up(one: Round, device: Device, budget_s: float) -> tuple[float, ...]:
             return tuple(seconds)
 
 
-def _is_steady(warmup_s: Sequence[float], rounds_s: Sequence[float]) -> bool:
-    """By the warm-up if it was long enough to tell; otherwise by the rounds themselves, whose halves must agree."""
+def is_steady(warmup_s: Sequence[float], rounds_s: Sequence[float]) -> bool | None:
+    """By the warm-up if its newest rounds agree, else by the halves of all after the first; None of too few to tell."""
     if len(warmup_s) > STEADY_WINDOW and _agree(warmup_s[-STEADY_WINDOW:]):
         return True
-    return _agree(rounds_s)
+    after_first = [*warmup_s[1:], *rounds_s]
+    return _agree(after_first) if len(after_first) >= FEWEST_TO_TELL else None
 
 
 def _agree(seconds: Sequence[float]) -> bool:

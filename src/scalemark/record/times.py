@@ -38,6 +38,6 @@ def _once_s(cell: Cell) -> Estimate:
 
 def _marks(cell: Cell, time_s: Estimate) -> tuple[Mark, ...]:
     """Not steady: in most blocks the halves of the rounds still disagreed."""
-    unsteady = sum(not block.steady for block in cell.blocks) * 2 > len(cell.blocks)
+    unsteady = sum(block.steady is False for block in cell.blocks) * 2 > len(cell.blocks)
     told: dict[Mark, bool] = {"not_steady": unsteady, "wide": time_s.relative_half_width > WIDE_HALF_WIDTH}
     return tuple(mark for mark, is_so in told.items() if is_so)
