@@ -4,7 +4,7 @@ import pytest
 
 from scalemark.record.noise import noise_warnings
 from scalemark.record.times import time_fields
-from scalemark.schema import Block, Ceilings, Cell, Conditions, ModelConfig, Workload
+from scalemark.schema import Block, Ceilings, Cell, Conditions, Estimate, ModelConfig, Workload
 
 MODEL = ModelConfig(n_layer=1, d_model=64, n_head=1)
 
@@ -57,3 +57,10 @@ def test_a_gpu_that_waits_for_its_host_is_said():
     (warning,) = said(cell(host_s=(0.099,) * 4))
     assert "waited for the host" in warning
     assert said(cell(host_s=(0.02,) * 4)) == []
+
+
+def test_a_time_that_the_correction_made_sure_of_is_no_longer_wide():
+    raw = cell()
+    wide = raw.model_copy(update={"time_s": Estimate(value=0.1, low=0.08, high=0.12)})
+    assert "no better than" in said(wide)[0]
+    assert said(wide.model_copy(update={"corrected_s": Estimate(value=0.1, low=0.099, high=0.101)})) == []

@@ -40,7 +40,7 @@ def _ceiling_warnings(ceilings: Ceilings) -> list[MeasurementWarning]:
 
 
 def _wide(timed: Sequence[Cell]) -> MeasurementWarning | None:
-    widths = {cell.workload.key: cell.time_s.relative_half_width for cell in timed if cell.time_s}
+    widths = {cell.workload.key: cell.typical_s.relative_half_width for cell in timed if cell.typical_s}
     wide = {key: width for key, width in widths.items() if width > WIDE_INTERVAL}
     if not wide:
         return None

@@ -22,6 +22,7 @@ class NvmlCounter:
         self.reason: str | None = None
 
     def read_j(self) -> float | None:
+        """Joules since the driver was loaded; None, with `reason`, where the board does not tell."""
         nvml = self._board.nvml
         try:
             return float(nvml.nvmlDeviceGetTotalEnergyConsumption(self._board.handle)) * _JOULES_PER_MJ
