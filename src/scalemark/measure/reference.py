@@ -4,8 +4,9 @@
     exchange  each core reads what another one wrote           where the cores are: do they share a cache just now?
     triad     arrays far past the last-level cache             memory bandwidth
 
-The second is for virtual machines: a hypervisor moves the cores that it lends, and two that no longer share a cache
-make a small model's step a third slower or more, which neither a product nor a triad tells (docs/notes.md). Their
+The second is for virtual machines: a hypervisor moves the cores that it lends, and in one of two states, as if they no
+longer shared a cache, a small model's step is a third slower or more, which neither a product nor a triad tells
+(docs/notes.md). Their
 times are the control variate of the cell's, and are not its ceilings: those are measured apart, with larger shapes.
 """
 
