@@ -6,8 +6,8 @@
 
 The second is for virtual machines: a hypervisor moves the cores that it lends, and in one of two states, as if they no
 longer shared a cache, a small model's step is a third slower or more, which neither a product nor a triad tells
-(docs/notes.md). Their
-times are the control variate of the cell's, and are not its ceilings: those are measured apart, with larger shapes.
+(docs/notes.md). Their times are the control variates of the cell's, and are not its ceilings: those are measured apart,
+with larger shapes.
 """
 
 import torch
