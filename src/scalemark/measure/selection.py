@@ -56,8 +56,12 @@ class PlannedCell:
     @property
     def start_s(self) -> float:
         """Building the task, and warming up: some tenths of a second, or one round."""
-        compile_s = COMPILE_S if self.workload.compiled else 0.0
-        return self.setup_s + compile_s + max(WARMUP_S, FIRST_ROUND_SLOWNESS * self.round_s)
+        return self.build_s + max(WARMUP_S, FIRST_ROUND_SLOWNESS * self.round_s)
+
+    @property
+    def build_s(self) -> float:
+        """Building the task, in whichever pass: each worker compiles anew."""
+        return self.setup_s + (COMPILE_S if self.workload.compiled else 0.0)
 
     @property
     def least_s(self) -> float:
@@ -94,7 +98,7 @@ class Plan:
 
 def memory_pass_s(cell: PlannedCell) -> float:
     """The untimed pass: build, one round to warm up, two observed, all slowed down by how memory is given back."""
-    return cell.setup_s + 3 * MEMORY_SLOWNESS * cell.round_s
+    return cell.build_s + 3 * MEMORY_SLOWNESS * cell.round_s
 
 
 def least_rounds_s(round_s: float) -> float:
