@@ -10,15 +10,27 @@ measurement. The file format is `Suite`; its version and history:
     1  first version
     2  rounds with what the machine did meanwhile, corrected times, marks, set-up apart; the operators and the predicted
        memory of a phase; energy with its counter's properties; every matrix product of the ceiling; the workers
+    3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
+       whether others ran beside them; the corpus; runs that went on after an interruption
 """
 
+import json
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 INTERVAL_LEVEL = 0.9
 
 Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
@@ -27,7 +39,7 @@ Optimizer = Literal["adamw", "sgd"]
 CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed"]
 RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
-LawKind = Literal["step_time", "memory", "loss"]
+LawKind = Literal["step_time", "memory", "loss", "repeated_loss"]
 Purpose = Literal["scout", "time", "memory", "energy"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
@@ -396,8 +408,11 @@ class Cell(Frozen):
 class TrainingConfig(Frozen):
     """One training run, whole: its hash is its identity.
 
-    tokens: training tokens seen (D). corpus: name and SHA-256 of the token file. For a user's task, `task` is set,
-    `tokens` counts samples, and batch, schedule and optimizer are the task's own.
+    tokens: training tokens seen (D). corpus: name and SHA-256 of the token files. The learning rate rises over
+    `warmup_steps`, stays, and falls to 0 over the last `decay_share` of the steps. Up to that fall the run is the same
+    whatever its tokens are: runs that differ in nothing else are branches of one trunk, and `trunk` names it.
+    unique_tokens: of the training text, only so many are used, again and again; None for all of it. For a user's task,
+    `task` is set, `tokens` counts samples, and batch, schedule and optimizer are the task's own.
     """
 
     model: ModelConfig | None = None
@@ -406,16 +421,28 @@ class TrainingConfig(Frozen):
     batch: PositiveInt | None = None
     seq_len: PositiveInt = 1
     learning_rate: PositiveFloat | None = None
+    warmup_steps: NonNegativeInt | None = None
+    decay_share: Annotated[float, Field(gt=0, le=1)] | None = None
     optimizer: Optimizer | None = None
     seed: int = 0
     dtype: Dtype = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     corpus: str | None = None
+    unique_tokens: PositiveInt | None = None
 
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that change with any field but the folder of a task's file."""
-        content = self.model_dump_json(exclude={"task": {"path"}}) + (self.task.key if self.task else "")
+        return self._digest(exclude=set())
+
+    @property
+    def trunk(self) -> str:
+        """The key of all runs that are this one but for their tokens."""
+        return self._digest(exclude={"tokens"})
+
+    def _digest(self, exclude: set[str]) -> str:
+        fields = self.model_dump(mode="json", exclude=exclude | {"task"})
+        content = json.dumps([fields, self.task and [self.task.key, self.task.arguments]], sort_keys=True)
         return sha256(content.encode()).hexdigest()[:12]
 
     @property
@@ -424,10 +451,17 @@ class TrainingConfig(Frozen):
         assert self.batch is not None
         return max(1, round(self.tokens / (self.batch * self.seq_len)))
 
+    @property
+    def decay_from(self) -> int:
+        """The step after which the learning rate falls: where the run leaves its trunk."""
+        return self.n_steps - max(1, round((self.decay_share or 0.0) * self.n_steps))
+
     def __str__(self) -> str:
         if self.task:
             return f"{self.task.name}-{self.tokens}"
-        return f"{self.model.name}-{self.tokens / 1e6:.2f}M"  # type: ignore[union-attr]
+        unique = f"of{self.unique_tokens / 1e6:.2f}M" if self.unique_tokens else ""
+        seed = f"-seed{self.seed}" if self.seed else ""
+        return f"{self.model.name}-{self.tokens / 1e6:.2f}M{unique}{seed}"  # type: ignore[union-attr]
 
 
 class LossPoint(Frozen):
@@ -439,10 +473,13 @@ class LossPoint(Frozen):
 
 
 class TrainingRun(Frozen):
-    """One model trained on D tokens. Losses are cross-entropies in nats per token; for bytes, one token is one byte.
+    """One model trained on D tokens. Losses are cross-entropies in nats per token.
 
-    validation_accuracy: share of validation tokens predicted right. seconds: the training loop alone; validation and
-    set-up are in `total_seconds`.
+    validation_accuracy: share of validation tokens predicted right. train_loss: of the finished model on training text
+    that it has seen, as much as `validation_items`. epochs: tokens over the different tokens there were; above 1, text
+    was repeated. seconds: of the training loop, trunk included, as a run of its own would take; validation and set-up
+    are in `total_seconds`. threads: of its worker. shared: whether others trained beside it, so that its seconds are no
+    measure of the machine. diverged_at_step: the last step with a finite loss.
     """
 
     config: TrainingConfig
@@ -453,9 +490,43 @@ class TrainingRun(Frozen):
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_items: int | None = None
+    train_loss: float | None = None
     bits_per_byte: float | None = None
+    epochs: PositiveFloat | None = None
     seconds: NonNegativeFloat | None = None
     total_seconds: NonNegativeFloat | None = None
+    threads: PositiveInt | None = None
+    shared: bool = False
+    diverged_at_step: NonNegativeInt | None = None
+
+    @property
+    def gap(self) -> float | None:
+        """Validation minus training loss, nats per token: what was learned by heart."""
+        if self.validation_loss is None or self.train_loss is None:
+            return None
+        return self.validation_loss - self.train_loss
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it saw any token twice."""
+        return self.epochs is not None and self.epochs > 1
+
+
+class CorpusFacts(Frozen):
+    """The text that a run trained on. identity: name@hash of the tokens, as in `TrainingConfig.corpus`.
+
+    bytes_per_token: of the validation text (1 for bytes; None where tokens are not text). entropy_rate: nats per token
+    that no model can go below, for a process that was made to have a known one.
+    """
+
+    identity: str
+    train_tokens: PositiveInt
+    validation_tokens: PositiveInt
+    vocab_size: PositiveInt = 256
+    tokenizer: str = "bytes"
+    documents: PositiveInt
+    bytes_per_token: PositiveFloat | None = 1.0
+    entropy_rate: PositiveFloat | None = None
 
 
 class Machine(Frozen):
@@ -541,6 +612,7 @@ class Suite(Frozen):
     commit: str | None = None
     machine: Machine
     settings: Settings
+    corpus: CorpusFacts | None = None
     ceilings: Ceilings = Ceilings()
     cells: tuple[Cell, ...] = ()
     training_runs: tuple[TrainingRun, ...] = ()
@@ -685,7 +757,17 @@ class RunStarted(Frozen):
     commit: str | None = None
     machine: Machine
     settings: Settings
+    corpus: CorpusFacts | None = None
     fake: bool = False
+
+
+class RunResumed(Frozen):
+    """The run goes on after an interruption: when, and the budget that it has from here."""
+
+    kind: Literal["run_resumed"] = "run_resumed"
+    created: str
+    commit: str | None = None
+    budget_s: PositiveFloat
 
 
 class CellPlanned(Frozen):
@@ -777,6 +859,7 @@ class RunFinished(Frozen):
 
 JournalEntry = Annotated[
     RunStarted
+    | RunResumed
     | CellPlanned
     | BlockMeasured
     | CellEnded
