@@ -1,4 +1,6 @@
-"""Small suites with a known truth, for tests that must not measure anything."""
+"""Small suites with a known truth, for tests that must not measure anything; and models that train in no time."""
+
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from scalemark.schema import (
     Workload,
 )
 from scalemark.stats import median_over_blocks
+from scalemark.train.jobs import TokenFiles
 
 TRUE_FLOPS_PER_S = 1e11
 TRUE_SECONDS_PER_LAYER = 2e-4
@@ -85,7 +88,15 @@ def make_training_run(model: ModelConfig, tokens: int, noise: float = 0.003, see
     accounting = account(model, 8, 128)
     loss = true_loss(accounting.params_non_embedding, tokens) * float(np.exp(noise * rng.standard_normal()))
     config = TrainingConfig(
-        model=model, tokens=tokens, batch=8, seq_len=128, learning_rate=0.01, optimizer="adamw", corpus="kjv"
+        model=model,
+        tokens=tokens,
+        batch=8,
+        seq_len=128,
+        learning_rate=0.01,
+        warmup_steps=100,
+        decay_share=0.2,
+        optimizer="adamw",
+        corpus="kjv",
     )
     steps = np.linspace(1, config.n_steps, 20).astype(int)
     curve = tuple(
@@ -100,10 +111,39 @@ def make_training_run(model: ModelConfig, tokens: int, noise: float = 0.003, see
         validation_loss=loss,
         validation_accuracy=0.4,
         validation_items=100_000,
+        train_loss=loss - 0.01,
         bits_per_byte=loss / np.log(2),
+        epochs=tokens / 4_000_000,
         seconds=tokens / 50_000,
         total_seconds=tokens / 50_000 + 1,
+        threads=1,
     )
+
+
+def tiny_config(n_steps: int, **changes: object) -> TrainingConfig:
+    """A model of width 16 that trains on 512 tokens a step; `changes` as in `TrainingConfig`."""
+    config = TrainingConfig(
+        model=ModelConfig(n_layer=2, d_model=16, n_head=1),
+        tokens=n_steps * 512,
+        batch=8,
+        seq_len=64,
+        learning_rate=0.016,
+        warmup_steps=4,
+        decay_share=0.25,
+        optimizer="adamw",
+        corpus="made up",
+    )
+    return TrainingConfig.model_validate({**config.model_dump(), **changes})
+
+
+def make_token_files(folder: Path, n_train: int = 65_536, n_validation: int = 8192) -> TokenFiles:
+    """Bytes with something to learn in them: forty made-up words in a random order."""
+    rng = np.random.default_rng(0)
+    words = [bytes(rng.integers(97, 123, length)) + b" " for length in rng.integers(2, 9, 40)]
+    for name, n_tokens in (("train.bin", n_train), ("validation.bin", n_validation)):
+        text = b"".join(words[index] for index in rng.integers(0, len(words), n_tokens))
+        (folder / name).write_bytes(text[:n_tokens])
+    return TokenFiles(train_path=str(folder / "train.bin"), validation_path=str(folder / "validation.bin"))
 
 
 TRAINED_SHAPES = tuple(ModelConfig(n_layer=2, d_model=width, n_head=width // 16) for width in (16, 32, 64, 96))

@@ -125,6 +125,39 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> 
     assert len(result.stderr.splitlines()) == 1
 
 
+# train
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--budget", "3 parsecs", "write it like 90s, 8m or 1h"),
+        ("--budget", "1s", "give at least 45s"),
+        ("--device", "tpu", "there is no device 'tpu': choose from auto, cpu, cuda"),
+        ("--grid", "huge", "there is no grid 'huge': choose from plain, repeated"),
+        ("--corpus", "nowhere.txt", "there is no file or folder 'nowhere.txt'"),
+        ("--tokenizer", "morse", "morse"),
+        ("--out", "/proc/none", "cannot write results to /proc/none"),
+    ],
+)
+def test_train_tells_bad_input_in_one_line_and_leaves_nothing(
+    option: str, value: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = call("train", option, value)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    *before, error = result.stderr.splitlines()
+    assert error.startswith("scalemark: error: ") and says in error
+    assert set(before) <= {"looking at the machine …"}
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.parent.name == "runs"]
+
+
+@pytest.mark.parametrize("option", ["--jobs", "--threads-per-job"])
+def test_train_needs_at_least_one_model_and_one_thread(option: str) -> None:
+    assert call("train", option, 0).exit_code == 2
+
+
 # diff
 
 

@@ -95,7 +95,7 @@ def test_disabled_benchmarks_run_once_and_measure_nothing(project):
     ("arguments", "says"),
     [
         (("--scale-budget", "3 parsecs"), "write it like 90s, 8m or 1h"),
-        (("--scale-budget", "1s"), "at least --scale-budget 45s"),
+        (("--scale-budget", "1s"), "give at least 45s"),
         (("--scale-stated-power", "-5"), "give --scale-stated-power a positive number"),
         (("--scale-rungs", "d4w256,d0w0"), "there is no rung 'd0w0'"),
         (("--scale-results", "/proc/none"), "cannot write results to /proc/none"),

@@ -10,6 +10,7 @@ from fake_system import system_files, write_tree
 
 from scalemark.process import (
     Began,
+    Progress,
     Refused,
     Worker,
     WorkerDiedError,
@@ -33,7 +34,7 @@ def child(tmp_path, body: str):
     module = tmp_path / "child_module.py"
     module.write_text(
         "import os, sys, time\n"
-        "from scalemark.process import Began, Refused, serve\n"
+        "from scalemark.process import Began, Progress, Refused, serve\n"
         "from scalemark.schema import Frozen\n"
         "class Job(Frozen):\n    key: str\n"
         f"def work(job, emit):\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
@@ -70,6 +71,37 @@ def test_a_silent_child_is_an_error_and_is_ended(tmp_path, monkeypatch):
     with pytest.raises(WorkerSilentError):
         read(worker, silence_s=3.0)
     assert not psutil.pid_exists(pid)
+
+
+def test_jobs_are_done_one_after_the_other_in_the_same_process(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    worker = child(tmp_path, "emit(Began(key=job.key)); emit(Refused(reason=str(os.getpid())))")
+    heard = []
+    with worker:
+        for key in "abc":
+            heard += worker.messages(lambda _: 30.0)
+            worker.send(Job(key={"a": "b", "b": "c", "c": "over"}[key]))
+    assert [message.key for message in heard if isinstance(message, Began)] == ["a", "b", "c"]
+    assert {message.reason for message in heard if isinstance(message, Refused)} == {str(worker._process.pid)}
+
+
+def test_a_job_that_is_sent_to_a_child_that_died_ends_as_its_death(tmp_path, monkeypatch):
+    """Between two jobs, as when memory runs out just then."""
+    monkeypatch.syspath_prepend(tmp_path)
+    with child(tmp_path, "emit(Began(key=job.key))") as worker:
+        assert list(worker.messages(lambda _: 30.0)) == [Began(key="a")]
+        worker._process.kill()
+        worker._process.wait()
+        worker.send(Job(key="b"))
+        with pytest.raises(WorkerDiedError) as caught:
+            list(worker.messages(lambda _: 30.0))
+    assert caught.value.returncode == -9
+
+
+def test_progress_is_a_report_like_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    worker = child(tmp_path, "emit(Progress(key='a', fraction=0.5, note='loss 2.1'))")
+    assert read(worker) == [Progress(key="a", fraction=0.5, note="loss 2.1")]
 
 
 def test_each_death_costs_one_order_and_a_new_worker_does_the_rest(tmp_path, monkeypatch):

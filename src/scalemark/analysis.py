@@ -11,6 +11,7 @@ from scalemark.errors import FitError
 from scalemark.fit.cost_law import fit_memory_law, fit_time_law, predict
 from scalemark.fit.loss_law import fit_loss_law, frontier, loss_extrapolation
 from scalemark.fit.prediction import extrapolation
+from scalemark.fit.repeated import fit_repeated_law, repeated_text
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.schema import Analysis, Cell, CurvePoint, Diff, Law, LawKind, ModelConfig, PriceTag, Suite
@@ -35,6 +36,8 @@ def analyse(
         "memory": lambda: fit_memory_law(cells, suite.settings.seed),
         "loss": lambda: fit_loss_law(suite.training_runs, suite.settings.seed),
     }
+    if any(run.config.unique_tokens for run in suite.training_runs):
+        fits["repeated_loss"] = lambda: fit_repeated_law(suite.training_runs, suite.settings.seed)
     laws, missing = _fit_all(fits)
     return Analysis(
         suite=suite,
@@ -42,6 +45,7 @@ def analyse(
         missing_laws=missing,
         curves=_curves(laws),
         prices=_price_tags(laws, suite),
+        repeated=repeated_text(suite.training_runs),
         diff=_diff(suite, baseline),
         no_diff_reason=None if baseline else no_diff_reason,
     )
@@ -76,7 +80,8 @@ def _diff(suite: Suite, baseline: Suite | None) -> Diff | None:
 def _curves(laws: dict[LawKind, Law]) -> dict[LawKind, tuple[CurvePoint, ...]]:
     curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
     for kind, law in laws.items():
-        curves[kind] = _loss_curve(law) if kind == "loss" else _cost_curve(law)
+        if kind != "repeated_loss":  # it has no one curve: loss depends on size, tokens and text at once
+            curves[kind] = _loss_curve(law) if kind == "loss" else _cost_curve(law)
     return curves
 
 

@@ -5,12 +5,12 @@ prints and exits.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
-from scalemark.errors import ScalemarkError, StoreError
+from scalemark.errors import InputError, ScalemarkError, StoreError
 
 if TYPE_CHECKING:
     from scalemark.schema import Analysis, Diff, Suite
@@ -88,6 +88,56 @@ def fit(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -
 
 
 @app.command()
+def train(
+    budget: Annotated[
+        str, typer.Option("--budget", metavar="TIME", help="Time for the whole run: 4m, 20m, 1h.")
+    ] = "4m",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; one that has begun goes on.")
+    ] = None,
+    corpus: Annotated[
+        str,
+        typer.Option(
+            "--corpus",
+            metavar="TEXT",
+            help="kjv, stdlib, synthetic, hf:NAME, or a text, .jsonl or .parquet file or folder.",
+        ),
+    ] = "kjv",
+    tokenizer: Annotated[str, typer.Option("--tokenizer", metavar="NAME", help="bytes, or bpe:SIZE.")] = "bytes",
+    grid: Annotated[
+        str, typer.Option("--grid", metavar="NAME", help="plain, or repeated: little text, many epochs.")
+    ] = "plain",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of models and of the order of the text.")] = 0,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, metavar="N", help="Models trained at a time.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads-per-job", min=1, metavar="N", help="Threads of each (default 1 on a CPU).")
+    ] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Train a grid of small models within a budget, and fit the loss law to what they reach."""
+    from scalemark.session import Request
+    from scalemark.train.grid import find_grid
+    from scalemark.training import run_training
+    from scalemark.units import parse_duration_s
+
+    request = Request(
+        workloads=(),
+        trainings=find_grid(grid, seed),
+        budget_s=parse_duration_s(budget),
+        device=_device(device),
+        seed=seed,
+        results_root=results,
+        corpus=corpus,
+        tokenizer=tokenizer,
+        out=out,
+        jobs=jobs,
+        threads_per_job=threads,
+    )
+    typer.echo("\n".join(run_training(request, _terminal_columns())))
+
+
+@app.command()
 def diff(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="A suite.json or a run's folder.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The suite to judge.")],
@@ -151,6 +201,12 @@ def list_(results: ResultsOption = DEFAULT_RESULTS) -> None:
         typer.echo(f"{baseline.suite.machine.id}  {baseline.suite.id}  {baseline.created:%Y-%m-%d %H:%M}  {commit}")
     if not baselines:
         typer.echo(f"no baselines below {results}: keep one with `scalemark baseline save`", err=True)
+
+
+def _device(name: str) -> Literal["auto", "cpu", "cuda"]:
+    if name in ("auto", "cpu", "cuda"):
+        return name  # type: ignore[return-value]
+    raise InputError(f"there is no device {name!r}: choose from auto, cpu, cuda")
 
 
 def _find_suite(path: Path | None, results: Path) -> "Suite":

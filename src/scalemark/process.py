@@ -1,8 +1,9 @@
-"""Run a job in a fresh Python process and read what it reports, line by line.
+"""Run jobs in a fresh Python process and read what it reports, line by line.
 
     parent                          child (python -m MODULE)
     start(module, job) ── stdin ──> one JSON line: the job
-    messages()        <── stdout ── one JSON line per report
+    messages()        <── stdout ── one JSON line per report, until the job is done
+    send(job)         ── stdin ──>  the next job, in the same process
                                     its prints and warnings go to the log file
 
 The child ends when its standard input closes, so it never outlives its parent; the parent kills it when it is done
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -148,14 +150,16 @@ class Worker:
                 text=True,
                 encoding="utf-8",
             )
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(job.model_dump_json() + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it died at once; messages() says so
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
+        self.send(job)
+
+    def send(self, job: BaseModel) -> None:
+        """Give it a job: the next one only when `messages` has come to the end of the one before."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # where it died, messages() says so
+            self._process.stdin.write(job.model_dump_json() + "\n")
+            self._process.stdin.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -191,12 +195,15 @@ class Worker:
             yield message
 
 
+Cause = Literal["oom", "failed", "timeout"]
+
+
 @dataclass(frozen=True)
 class Death:
     """How a worker ended, and on which key it was working then."""
 
     key: str
-    cause: Literal["oom", "failed", "timeout"]
+    cause: Cause
     reason: str
 
 
@@ -222,19 +229,23 @@ def work_through(
                         pending[:] = [order for order in pending if getattr(order, "key", None) != began]
                     take(message)
                 pending.clear()
-        except WorkerDiedError as error:
-            yield _death(began, *_cause(error.returncode))
-        except WorkerSilentError:
-            yield _death(began, "timeout", f"no answer within {silence_s(began):.0f} s")
+        except (WorkerDiedError, WorkerSilentError) as error:
+            yield death_on(began, error, silence_s(began))
 
 
-def _death(key: str | None, cause: Literal["oom", "failed", "timeout"], reason: str) -> Death:
+def death_on(key: str | None, error: WorkerDiedError | WorkerSilentError, silence_s: float) -> Death:
+    """How a worker ended while it was on this key; raises ScalemarkError where it had begun nothing."""
+    cause, reason = (
+        _cause(error.returncode)
+        if isinstance(error, WorkerDiedError)
+        else ("timeout", f"no answer within {silence_s:.0f} s")
+    )
     if key is None:
         raise ScalemarkError(f"a worker ended before it began ({reason}): workers.log in the run's folder says why")
     return Death(key, cause, reason)
 
 
-def _cause(returncode: int) -> tuple[Literal["oom", "failed"], str]:
+def _cause(returncode: int) -> tuple[Cause, str]:
     """Linux ends a process that takes the last memory with signal 9."""
     if returncode == -9:
         return "oom", "the worker was killed (signal 9), as the kernel does when memory runs out"
@@ -242,23 +253,26 @@ def _cause(returncode: int) -> tuple[Literal["oom", "failed"], str]:
 
 
 def serve(job_type: type[Job], work: Callable[[Job, Callable[[BaseModel], None]], None]) -> None:
-    """The child's side: read the job, work on it with an `emit` for reports, and say that it is done."""
+    """The child's side: read jobs, work on each with an `emit` for reports, and say when it is done."""
     reports = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a stray print must not look like a report …
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # … nor be lost when the parent ends a worker that is done
-    job = job_type.model_validate_json(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
 
     def emit(message: BaseModel) -> None:
         reports.write(message.model_dump_json() + "\n")
         reports.flush()
 
-    work(job, emit)
-    reports.write(json.dumps({"kind": "done"}) + "\n")
-    reports.flush()
+    while True:
+        work(job_type.model_validate_json(lines.get()), emit)
+        reports.write(json.dumps({"kind": "done"}) + "\n")
+        reports.flush()
 
 
-def _end_with_parent() -> None:
-    sys.stdin.read()
+def _listen(lines: queue.Queue[str]) -> None:
+    """Take jobs in until standard input closes, which ends this process whatever it is doing."""
+    for line in sys.stdin:
+        lines.put(line)
     os._exit(1)

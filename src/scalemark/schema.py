@@ -641,12 +641,16 @@ class Range(Frozen):
 
 
 class Holdout(Frozen):
-    """The largest measurements were hidden, the law refitted, and these predicted. errors: predicted/measured − 1."""
+    """The largest measurements were hidden, the law refitted, and these predicted. errors: predicted/measured − 1.
+
+    above: the largest value of the variable that was kept. reach: the largest hidden one over it.
+    """
 
     variable: str
     above: float
     errors: tuple[float, ...]
     covered: int
+    reach: PositiveFloat | None = None
 
 
 class Law(Frozen):
@@ -671,6 +675,38 @@ class Law(Frozen):
     status: Literal["ok", "not_identified"] = "ok"
     notes: tuple[str, ...] = ()
     holdout: Holdout | None = None
+
+
+class WorseWithSize(Frozen):
+    """A model that did worse than a smaller one on the same text, as often seen. Losses in nats per token.
+
+    gap: validation minus training loss of the larger model; None where the training loss was not taken.
+    """
+
+    unique_tokens: int
+    tokens: int
+    epochs: float
+    params: int
+    loss: float
+    smaller_params: int
+    smaller_loss: float
+    gap: float | None = None
+
+    @property
+    def excess(self) -> float:
+        """Loss over that of the smaller model, less 1: 0.02 reads '2 % worse'."""
+        return self.loss / self.smaller_loss - 1
+
+
+class RepeatedText(Frozen):
+    """What runs that saw text more than once tell. errors: how far each law misses them, mean absolute and relative.
+
+    The laws are refitted without the trunk that they predict. Empty where that was not possible.
+    """
+
+    n_runs: int
+    errors: dict[Literal["discounted", "all_new", "fitted_to_all"], float] = {}
+    worse_with_size: tuple[WorseWithSize, ...] = ()
 
 
 class CurvePoint(Frozen):
@@ -736,6 +772,7 @@ class Analysis(Frozen):
     missing_laws: dict[LawKind, str] = {}
     curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
     prices: tuple[PriceTag, ...] = ()
+    repeated: RepeatedText | None = None
     diff: Diff | None = None
     no_diff_reason: str | None = None
 

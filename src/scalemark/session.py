@@ -16,23 +16,39 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeGuard, TypeVar
 
 import scalemark
 from scalemark.errors import BudgetError, InputError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.energy import faked_sources
 from scalemark.measure.orders import Scouted
-from scalemark.measure.selection import Plan, PlannedCell, expected_step_s, plan_campaign
+from scalemark.measure.selection import Plan, PlannedCell, plan_campaign
 from scalemark.process import default_affinity, default_threads, worker_environment
 from scalemark.record.assemble import assemble
 from scalemark.record.baseline import find_baseline
 from scalemark.record.machine import fingerprint
 from scalemark.record.store import Journal, ResultsFolder, RunFolder, new_run_id, read_journal, save_suite
-from scalemark.schema import Accounting, Analysis, RunFinished, RunStarted, Settings, Suite, TrainingConfig, Workload
+from scalemark.schema import (
+    Accounting,
+    Analysis,
+    JournalEntry,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    RunTrained,
+    Settings,
+    Suite,
+    TrainingConfig,
+    Workload,
+)
 from scalemark.system import machine_state
-from scalemark.train.corpus import Corpus, prepare_kjv
-from scalemark.train.executor import GridPlan, Place, plan_grid, run_grid
+from scalemark.train.conduct import Workshop, find_pace, train_within
+from scalemark.train.corpus import Corpus, open_corpus
+from scalemark.train.jobs import TokenFiles
+from scalemark.train.pace import Pace
+from scalemark.train.plan import GridPlan, plan_grid
+from scalemark.train.progress import GridProgress
 from scalemark.units import format_count, format_seconds
 
 Thing = TypeVar("Thing", Workload, TrainingConfig)
@@ -46,7 +62,12 @@ PLAN_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. selection: how cells were narrowed down, for the record. stated_power_w: see `Settings`."""
+    """What is asked for. selection: how cells were narrowed down, for the record. stated_power_w: see `Settings`.
+
+    corpus, tokenizer: what is trained on, as `open_corpus` takes it. out: the run's own folder, where an interrupted
+    run goes on; None for a new one below `results_root`. jobs, threads_per_job: how many models are trained at a time;
+    None for one on each core, or one on a GPU.
+    """
 
     workloads: tuple[Workload, ...]
     trainings: tuple[TrainingConfig, ...]
@@ -56,21 +77,35 @@ class Request:
     results_root: Path
     selection: str | None = None
     stated_power_w: float | None = None
+    corpus: str = "kjv"
+    tokenizer: str = "bytes"
+    out: Path | None = None
+    jobs: int | None = None
+    threads_per_job: int | None = None
 
 
 @dataclass(frozen=True)
 class Session:
-    """A run under way: planned, its folder made, its journal begun."""
+    """A run under way: planned, its folder made, its journal begun.
+
+    trainings: all that could be trained; trained: keys of those that an earlier part of this run has trained; goes_on:
+    whether a later run may go on in its folder.
+    """
 
     folder: RunFolder
     journal: Journal
     site: Site
     scouted: Scouted
     corpus: Corpus
+    workshop: Workshop
+    pace: Pace | None
+    trainings: tuple[TrainingConfig, ...]
+    trained: frozenset[str]
     plan: Plan
     grid: GridPlan
     budget_s: float
     started_s: float
+    goes_on: bool
 
     @property
     def expected_s(self) -> float:
@@ -83,17 +118,19 @@ def check(request: Request) -> None:
     if request.budget_s < SMALLEST_BUDGET_S:
         raise BudgetError(
             f"a budget of {format_seconds(request.budget_s)} is too short to measure anything: "
-            f"give at least --scale-budget {SMALLEST_BUDGET_S:.0f}s"
+            f"give at least {SMALLEST_BUDGET_S:.0f}s"
         )
     if request.stated_power_w is not None and not 0 < request.stated_power_w < math.inf:
         raise InputError(f"no device draws {request.stated_power_w} W: give --scale-stated-power a positive number")
-    ResultsFolder(request.results_root).check_writable()
+    ResultsFolder(request.out or request.results_root).check_writable()
 
 
 def start(request: Request) -> Session:
     """Look at the machine and plan the run; raises a ScalemarkError, and leaves no folder, where it cannot be done."""
     started_s = time.monotonic()
     check(request)
+    if request.out:
+        return _start(request, RunFolder(request.out), started_s)
     folder = ResultsFolder(request.results_root).start_run(new_run_id(datetime.now(UTC)))
     try:
         return _start(request, folder, started_s)
@@ -104,44 +141,127 @@ def start(request: Request) -> Session:
 
 
 def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
-    corpus = prepare_kjv(request.results_root / "corpora")
+    corpus = open_corpus(request.corpus, (request.out or request.results_root) / "corpora", request.tokenizer)
     affinity = default_affinity()
     site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device, affinity)
     scouted = scout(site)
     site = replace(site, device=scouted.device)
+    earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
+    trained = frozenset(entry.run.config.key for entry in earlier if _is_trained(entry))
+    trainings = tuple(placed(config, scouted.device, corpus) for config in request.trainings)
+    workshop = _workshop(request, folder, site, scouted, corpus)
+    pace = find_pace(workshop) if any(config.model for config in trainings) else None
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
-    plan, grid = _plan(request, scouted, corpus, left_s)
-    if not plan.cells and not grid.orders:
-        raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise --scale-budget")
-    run_started = _run_started(request, folder, site, scouted, plan.n_blocks)
-    find_baseline(request.results_root, run_started.machine.id)  # one that cannot be read is found now, not at the end
-    journal = Journal(folder.journal_path)
-    journal.append(run_started)
-    return Session(folder, journal, site, scouted, corpus, plan, grid, request.budget_s, started_s)
-
-
-def _plan(request: Request, scouted: Scouted, corpus: Corpus, left_s: float) -> tuple[Plan, GridPlan]:
-    """Share the time between timing and training; what one does not need, the other gets."""
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
-    configs = [placed(config, scouted.device, corpus) for config in request.trainings]
+    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s)
+    if not plan.cells and not grid.orders and not trained:
+        raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
+    journal = _begin(request, folder, site, scouted, corpus, plan.n_blocks, earlier)
+    return Session(
+        folder,
+        journal,
+        site,
+        scouted,
+        corpus,
+        workshop,
+        pace,
+        trainings,
+        trained,
+        plan,
+        grid,
+        request.budget_s,
+        started_s,
+        goes_on=request.out is not None,
+    )
 
-    def step_s(accounting: Accounting) -> float:
-        return expected_step_s(accounting, scouted)
 
-    wanted_s = plan_grid(configs, step_s, math.inf).expected_s
+def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
+    """Whether this is the record of a run that need not be trained again."""
+    return isinstance(entry, RunTrained) and entry.run.status in ("ok", "diverged")
+
+
+def _workshop(request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus) -> Workshop:
+    """One thread for each model and a model on each core: small ones gain little from a second thread."""
+    on_cpu = scouted.device == "cpu"
+    threads = request.threads_per_job or (1 if on_cpu else site.threads)
+    return Workshop(
+        device=scouted.device,
+        slots=request.jobs or (max(1, site.threads // threads) if on_cpu else 1),
+        threads=threads,
+        affinity=site.affinity,
+        files=TokenFiles.of(corpus),
+        log_path=folder.log_path,
+        checkpoints=folder.checkpoints_path,
+    )
+
+
+def _plan(
+    workloads: Sequence[Workload],
+    trainings: Sequence[TrainingConfig],
+    trained: frozenset[str],
+    scouted: Scouted,
+    pace: Pace | None,
+    slots: int,
+    left_s: float,
+) -> tuple[Plan, GridPlan]:
+    """Share the time between timing and training; what one does not need, the other gets."""
+    step_s = pace.step_s if pace else _no_step
+    wanted_s = plan_grid(trainings, step_s, math.inf, slots, trained).needed_s
     timing_s = left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s)
     plan = plan_campaign(workloads, scouted, timing_s)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
-    return plan, plan_grid(configs, step_s, training_s)
+    return plan, plan_grid(trainings, step_s, training_s, slots, trained)
+
+
+def _no_step(_: Accounting) -> float:
+    raise AssertionError("only language models have a pace")
 
 
 def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thing:
     """What a benchmark declares, on this run's device and (for a language model that is trained) its text."""
-    names_text = isinstance(thing, TrainingConfig) and thing.model is not None
-    return thing.model_copy(update={"device": device, **({"corpus": corpus.identity} if names_text else {})})
+    changes: dict[str, object] = {"device": device}
+    if isinstance(thing, TrainingConfig) and thing.model is not None:
+        changes["corpus"] = corpus.identity
+        changes["model"] = thing.model.model_copy(update={"vocab_size": corpus.facts.vocab_size})
+    return thing.model_copy(update=changes)
 
 
-def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scouted, n_blocks: int) -> RunStarted:
+def _begin(
+    request: Request,
+    folder: RunFolder,
+    site: Site,
+    scouted: Scouted,
+    corpus: Corpus,
+    n_blocks: int,
+    earlier: Sequence[JournalEntry],
+) -> Journal:
+    """The journal, with what this run starts with; raises InputError where what it goes on from is of another kind."""
+    started = _run_started(request, folder, site, scouted, corpus, n_blocks)
+    find_baseline(request.results_root, started.machine.id)  # one that cannot be read is found now, not at the end
+    journal = Journal(folder.journal_path)
+    if earlier and isinstance(earlier[0], RunStarted):
+        _check_same(earlier[0], started, folder)
+        journal.append(RunResumed(created=started.created, commit=started.commit, budget_s=request.budget_s))
+    else:
+        journal.append(started)
+    return journal
+
+
+def _check_same(before: RunStarted, now: RunStarted, folder: RunFolder) -> None:
+    """Losses of another machine, torch or text do not belong into one grid."""
+    for name, one, other in (
+        ("machine", before.machine.id, now.machine.id),
+        ("text", before.corpus and before.corpus.identity, now.corpus and now.corpus.identity),
+    ):
+        if one != other:
+            raise InputError(
+                f"{folder.path} was begun with another {name} ({one}; now {other}): choose another folder with --out"
+            )
+
+
+def _run_started(
+    request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus, n_blocks: int
+) -> RunStarted:
     settings = Settings(
         budget_s=request.budget_s,
         device=scouted.device,
@@ -160,6 +280,7 @@ def _run_started(request: Request, folder: RunFolder, site: Site, scouted: Scout
         commit=_commit(),
         machine=fingerprint(scouted.facts, site.threads, affinity=site.affinity),
         settings=settings,
+        corpus=corpus.facts,
         fake=bool(faked_sources()),
     )
 
@@ -183,6 +304,8 @@ def describe(session: Session) -> list[str]:
         *_describe_rungs(plan),
         *_wrapped("train: ", runs),
     ]
+    if done := sum(config.key in session.trained for config in session.trainings):
+        lines.append(f"  trained already: {done} of {len(session.trainings)}")
     left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
     left_out += [f"train {order.config}" for order in grid.left_out]
     return [*lines, *_wrapped("no time or memory for: ", left_out)]
@@ -210,8 +333,13 @@ def _wrapped(label: str, names: Sequence[str]) -> list[str]:
     return textwrap.wrap(label + ", ".join(names), PLAN_COLUMNS, initial_indent="  ", subsequent_indent="    ")
 
 
-def measure(session: Session, tell: Callable[[str], None]) -> None:
-    """Time, then train in what time is left. Everything is in the journal the moment it is there."""
+def measure(
+    session: Session, tell: Callable[[str], None], tell_training: Callable[[GridProgress], None] | None = None
+) -> None:
+    """Time, then train in what time is left. Everything is in the journal the moment it is there.
+
+    tell: hears in words how far it is; tell_training: how far the grid is, in place of words.
+    """
     if session.plan.cells:
         reason = session.scouted.energy_reason
         Campaign(session.plan, session.site, session.journal.append, tell, reason, machine_state).run()
@@ -219,13 +347,18 @@ def measure(session: Session, tell: Callable[[str], None]) -> None:
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
     left_s = session.started_s + session.budget_s - REPORT_S - time.monotonic()
-    grid = replace(session.grid, budget_s=left_s)
-    place = Place(session.scouted.device, session.site.threads, session.site.affinity, session.folder.log_path)
-    run_grid(grid, session.corpus, place, session.journal.append, tell)
+    tell_training = tell_training or (lambda progress: tell(str(progress)))
+    record = session.journal.append
+    train_within(left_s, session.trainings, session.trained, session.pace, session.workshop, record, tell_training)
 
 
 def finish(session: Session, complete: bool) -> Suite:
-    """Close the journal and write the suite that follows from it, whole or not."""
+    """Close the journal and write the suite that follows from it, whole or not.
+
+    States of models in training are kept only where a later run may go on from them.
+    """
+    if not session.goes_on:
+        shutil.rmtree(session.folder.checkpoints_path, ignore_errors=True)
     session.journal.append(RunFinished(duration_s=time.monotonic() - session.started_s, complete=complete))
     suite = assemble(read_journal(session.folder.journal_path))
     save_suite(suite, session.folder.suite_path)
@@ -233,12 +366,16 @@ def finish(session: Session, complete: bool) -> Suite:
 
 
 def conclude(suite: Suite, folder: RunFolder, results_root: Path) -> tuple[Analysis, dict[str, Path], Sequence[str]]:
-    """Fit, diff and report: the analysis, the files written, and what could not be written and why."""
+    """Fit, diff and report: the analysis, the files written, and what could not be written and why.
+
+    A grid alone is not compared: a baseline is a whole run, and all else in it would be missing.
+    """
     from scalemark.analysis import analyse
 
-    baseline = find_baseline(results_root, suite.machine.id)
+    baseline = find_baseline(results_root, suite.machine.id) if suite.cells else None
     reason = f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"
-    analysis = analyse(suite, baseline, reason)
+    alone = "a grid of training runs alone is not compared with a baseline"
+    analysis = analyse(suite, baseline, reason if suite.cells else alone)
     paths = {"suite": folder.suite_path}
     try:
         from scalemark.report.html import write_html

@@ -5,13 +5,18 @@ from typing import Literal
 
 import torch
 
+from scalemark.errors import InputError
 from scalemark.measure.device import require, synchronise
 from scalemark.measure.phases import build_task, make_round
 from scalemark.model.accounting import forward_flops
 from scalemark.schema import TrainingConfig, Workload
-from scalemark.train.corpus import open_tokens, prepare_kjv
-from scalemark.train.worker import train
+from scalemark.train.checkpoint import Checkpoints
+from scalemark.train.corpus import open_corpus, open_tokens
+from scalemark.train.jobs import TokenFiles
+from scalemark.train.trunk import train_trunk
+from scalemark.train.user_task import train_task
 
+SMOKE_STEPS, SMOKE_WINDOWS = 2, 64
 # Some seconds on two cores: a smoke test that takes longer is not run.
 CPU_FLOPS_LIMIT = 4e11
 
@@ -27,13 +32,12 @@ def run_once(
         "cuda" if device != "cpu" and (device == "cuda" or torch.cuda.is_available()) else "cpu"
     )
     require(chosen)
-    corpus = prepare_kjv(results_root / "corpora")
+    corpus = open_corpus("kjv", results_root / "corpora")
     if isinstance(thing, Workload):
         _run_round(thing.model_copy(update={"device": chosen}), corpus.train_path, seed)
         return
-    config = thing.model_copy(update={"device": chosen})
-    run = train(config, corpus.train_path, corpus.validation_path, lambda *_: None, smoke=True)
-    assert run.status == "ok", run.reason
+    tokens = SMOKE_STEPS * thing.batch * thing.seq_len if thing.batch else 1
+    _train(thing.model_copy(update={"device": chosen, "tokens": tokens}), TokenFiles.of(corpus))
 
 
 def is_too_large(thing: Workload | TrainingConfig) -> bool:
@@ -42,6 +46,22 @@ def is_too_large(thing: Workload | TrainingConfig) -> bool:
         return False
     flops = forward_flops(thing.model, thing.batch or 1, thing.seq_len or 1)
     return flops.model_flops("step") > CPU_FLOPS_LIMIT
+
+
+def _train(config: TrainingConfig, files: TokenFiles) -> None:
+    """Raises whatever the model raises, or an InputError where its loss comes apart at once."""
+    runs = (
+        [train_task(config, _silent)]
+        if config.task
+        else train_trunk([config], files, _silent, Checkpoints(None), validation_windows=SMOKE_WINDOWS)
+    )
+    for run in runs:
+        if run.status != "ok":
+            raise InputError(run.reason or run.status)
+
+
+def _silent(*_: object) -> None:
+    pass
 
 
 def _run_round(workload: Workload, token_path: Path, seed: int) -> None:

@@ -66,24 +66,24 @@ def test_two_independent_solvers_agree() -> None:
 
 
 def test_the_gradient_is_the_slope_of_the_objective() -> None:
-    data = chinchilla._prepare(PARAMS, TOKENS, noisy_loss(0.005))
+    data = chinchilla.prepare(PARAMS, TOKENS, noisy_loss(0.005))
     theta = np.array([[0.4, 0.1, 0.2, 0.4, 0.3]])
     weights = np.arange(1.0, 17.0)[None]
     step = 1e-6 * np.eye(5)
 
     def objective(at: np.ndarray) -> np.ndarray:
-        return chinchilla._objective(chinchilla._residuals(at, data), weights)
+        return chinchilla.objective_of(data.residuals(at), weights)
 
     slopes = (objective(theta + step) - objective(theta - step)) / 2e-6
-    np.testing.assert_allclose(chinchilla._gradient(theta, data, weights)[0], slopes, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(chinchilla.gradient_of(theta, data, weights)[0], slopes, rtol=1e-5, atol=1e-9)
 
 
 def test_the_fit_ends_where_the_objective_is_flat() -> None:
-    data = chinchilla._prepare(PARAMS, TOKENS, noisy_loss(0.005))
+    data = chinchilla.prepare(PARAMS, TOKENS, noisy_loss(0.005))
     ones = np.ones((1, len(PARAMS)))
-    best = chinchilla._fit_from_many_starts(data)[None]
-    steep = np.abs(chinchilla._gradient(chinchilla._starts(data), data, ones)).max()
-    assert np.abs(chinchilla._gradient(best, data, ones)).max() < 1e-6 * steep
+    best = chinchilla.fit_from_many_starts(data)[None]
+    steep = np.abs(chinchilla.gradient_of(chinchilla._starts(data), data, ones)).max()
+    assert np.abs(chinchilla.gradient_of(best, data, ones)).max() < 1e-6 * steep
 
 
 def test_replicates_repeat_with_the_seed() -> None:
@@ -96,6 +96,57 @@ def test_replicates_repeat_with_the_seed() -> None:
 def test_more_noise_widens_the_draws() -> None:
     quiet, loud = (fit_chinchilla(PARAMS, TOKENS, noisy_loss(noise), replicates=60).draws for noise in (0.001, 0.01))
     assert loud[:, 3].std() > 3 * quiet[:, 3].std()
+
+
+def test_a_replicate_draws_all_branches_of_a_trunk_or_none() -> None:
+    trunks = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 4, 4])
+    counts = chinchilla.resample(trunks, PARAMS, TOKENS, 50, np.random.default_rng(0))
+    assert counts.shape == (50, 16)
+    for trunk in range(5):
+        assert np.ptp(counts[:, trunks == trunk], axis=1).max() == 0
+    first_branches = counts[:, np.unique(trunks, return_index=True)[1]]
+    assert np.all(first_branches.sum(axis=1) == 5)
+
+
+def test_trunks_of_one_branch_are_drawn_as_rows() -> None:
+    alone, named = (
+        chinchilla.resample(groups, PARAMS, TOKENS, 20, np.random.default_rng(0)) for groups in (None, np.arange(16))
+    )
+    assert np.array_equal(alone, named)
+
+
+def test_draws_that_lose_all_but_one_size_are_drawn_again() -> None:
+    counts = chinchilla.resample([0] * 8 + [1] * 8, PARAMS, TOKENS, 10, np.random.default_rng(0))
+    sizes = [len(np.unique(PARAMS[row > 0])) for row in counts]
+    assert min(sizes) >= 2
+
+
+def test_a_row_that_weighs_nothing_is_as_good_as_absent() -> None:
+    loss = noisy_loss(0.005)
+    loss[-1] *= 1.2
+    weights = np.append(np.ones(15), 0.0)[None]
+    weighted = fit_chinchilla(PARAMS, TOKENS, loss, weights=weights).draws[0]
+    without = fit_chinchilla(PARAMS[:-1], TOKENS[:-1], loss[:-1], replicates=1).values
+    np.testing.assert_allclose(weighted, without, rtol=1e-3)
+
+
+def test_resampling_trunks_covers_and_resampling_rows_does_not() -> None:
+    """Ten grids of seven trunks, five branches each: 0.5 % between trunks, 0.1 % between branches; alpha in 90 %."""
+    truth = np.array([1.2, 60.0, 400.0, 0.45, 0.45])
+    sizes, counts = np.geomspace(6e3, 6e5, 7), np.geomspace(2.5e5, 4e6, 5)
+    params, tokens, trunks = np.repeat(sizes, 5), np.tile(counts, 7), np.repeat(np.arange(7), 5)
+    held = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        error = 0.005 * rng.standard_normal(7)[trunks] + 0.001 * rng.standard_normal(35)
+        loss = predict_chinchilla(truth, params, tokens) * np.exp(error)
+        weights = [chinchilla.resample(groups, params, tokens, 30, rng) for groups in (None, trunks)]
+        alphas = fit_chinchilla(params, tokens, loss, weights=np.concatenate(weights)).draws[:, 3]
+        low, high = np.quantile(alphas.reshape(2, 30), [0.05, 0.95], axis=1)
+        held.append((low <= truth[3]) & (truth[3] <= high))
+    by_rows, by_trunks = np.sum(held, axis=0)
+    assert by_trunks >= 9
+    assert by_rows <= 7
 
 
 @pytest.mark.parametrize(

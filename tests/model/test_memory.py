@@ -215,9 +215,14 @@ def test_cuda_hands_out_whole_blocks_of_512_bytes() -> None:
     assert all(getattr(memory, f"{part}_bytes") % 512 == 0 for part in PARTS)
 
 
-def test_adamw_on_cuda_takes_the_square_roots_of_all_parameters_at_once() -> None:
-    memory = predicted(workload(find_rung("d9w576"), "optimizer", device="cuda"))
-    assert memory.temporary_bytes == memory.gradient_bytes
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_fused_adamw_needs_no_room_of_its_own(device: str) -> None:
+    memory = predicted(workload(find_rung("d9w576"), "optimizer", device=device))
+    assert memory.temporary_bytes == 0
+    assert (
+        memory.peak_bytes
+        == memory.parameter_bytes + memory.gradient_bytes + memory.optimizer_state_bytes + memory.data_bytes
+    )
 
 
 def test_a_users_own_task_is_not_predicted() -> None:

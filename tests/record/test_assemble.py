@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from factories import make_machine, make_training_run
+from factories import make_machine, make_training_run, tiny_config
 
 import scalemark
 from scalemark.errors import SchemaError
@@ -17,6 +17,7 @@ from scalemark.schema import (
     CellCounted,
     CellEnded,
     CellPlanned,
+    CorpusFacts,
     Energy,
     EnergyMeasured,
     Flops,
@@ -28,11 +29,13 @@ from scalemark.schema import (
     ModelConfig,
     Phase,
     RunFinished,
+    RunResumed,
     RunStarted,
     RunTrained,
     Settings,
     Suite,
     TaskRef,
+    TrainingRun,
     WarningRaised,
     Workload,
 )
@@ -241,6 +244,86 @@ def test_a_run_that_ended_early_is_incomplete_and_of_known_length() -> None:
 def test_training_runs_are_kept_in_the_order_they_ended() -> None:
     runs = [make_training_run(MODEL, tokens) for tokens in (500_000, 250_000)]
     assert assemble([STARTED, *(RunTrained(run=run) for run in runs)]).training_runs == tuple(runs)
+
+
+# Runs that went on after an interruption
+
+RESUMED = RunResumed(created="2026-01-02T00:00:00Z", budget_s=60)
+TRAINED = make_training_run(MODEL, 250_000)
+LATER = make_training_run(MODEL, 500_000)
+
+
+def again(status: str, reason: str) -> RunTrained:
+    """Another word on the run that was trained."""
+    return RunTrained(run=TrainingRun.model_validate({"config": TRAINED.config, "status": status, "reason": reason}))
+
+
+def test_a_run_that_went_on_is_one_suite_of_all_its_parts() -> None:
+    parts = [RunTrained(run=TRAINED), RESUMED, RunTrained(run=LATER), FINISHED]
+    suite = assemble([STARTED, *parts])
+    assert suite.training_runs == (TRAINED, LATER)
+    assert (suite.id, suite.created, suite.settings) == (STARTED.id, STARTED.created, STARTED.settings)
+
+
+def test_the_times_of_all_parts_that_came_to_an_end_are_summed() -> None:
+    first, second = RunFinished(duration_s=3.0, complete=False), RunFinished(duration_s=50.0, complete=True)
+    assert assemble([STARTED, first, RESUMED, second]).duration_s == 53.0
+    assert assemble([STARTED, RESUMED, second]).duration_s == 50.0, "of the killed part nobody knows"
+
+
+@pytest.mark.parametrize(
+    ("ends", "complete"),
+    [
+        ([False, True], True),
+        ([True, False], False),
+        ([True, None], False),
+        ([None, True], True),
+        ([True, True], True),
+    ],
+    ids=str,
+)
+def test_a_suite_is_complete_if_its_last_part_is(ends: list[bool | None], complete: bool) -> None:
+    """None: that part was killed."""
+    entries: list[JournalEntry] = [STARTED]
+    for end in ends:
+        entries += [] if end is None else [RunFinished(duration_s=1.0, complete=end)]
+        entries.append(RESUMED)
+    assert assemble(entries[:-1]).complete == complete
+
+
+@pytest.mark.parametrize("status", ["skipped", "failed"])
+def test_what_was_trained_is_not_lost_to_a_later_part_that_left_it_out(status: str) -> None:
+    suite = assemble([STARTED, RunTrained(run=TRAINED), RESUMED, again(status, "no time"), FINISHED])
+    assert suite.training_runs == (TRAINED,)
+
+
+def test_nor_is_a_run_that_came_apart() -> None:
+    apart = again("diverged", "the loss blew up after step 7")
+    suite = assemble([STARTED, apart, RESUMED, again("skipped", "no time"), FINISHED])
+    assert suite.training_runs == (apart.run,)
+
+
+@pytest.mark.parametrize("status", ["skipped", "failed", "diverged"])
+def test_what_was_not_trained_before_is_replaced_when_it_is(status: str) -> None:
+    suite = assemble([STARTED, again(status, "no time"), RESUMED, RunTrained(run=TRAINED), FINISHED])
+    assert suite.training_runs == (TRAINED,)
+
+
+def test_of_several_words_on_a_run_that_was_never_trained_the_last_one_counts() -> None:
+    words = [again("skipped", "no time"), RESUMED, again("failed", "killed")]
+    (run,) = assemble([STARTED, *words, FINISHED]).training_runs
+    assert (run.status, run.reason) == ("failed", "killed")
+
+
+def test_branches_of_one_trunk_are_runs_of_their_own() -> None:
+    runs = [TrainingRun(config=tiny_config(steps), status="ok", validation_loss=2.0) for steps in (8, 20)]
+    assert assemble([STARTED, *(RunTrained(run=run) for run in runs)]).training_runs == tuple(runs)
+
+
+def test_the_text_that_was_trained_on_is_in_the_suite() -> None:
+    facts = CorpusFacts(identity="kjv@1", train_tokens=3_000_000, validation_tokens=500_000, documents=66)
+    assert assemble([STARTED.model_copy(update={"corpus": facts})]).corpus == facts
+    assert assemble([STARTED]).corpus is None
 
 
 # Warnings

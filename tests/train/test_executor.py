@@ -1,222 +1,306 @@
-"""The grid spends its budget from the cheapest run up, and a worker that dies costs one run."""
+"""A worker that dies costs its own runs at most, and none is left when the executor is."""
 
-import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-import pytest
-import torch
-from pydantic import BaseModel
-
-from scalemark.errors import DeviceError
-from scalemark.process import Began, Refused
-from scalemark.schema import Accounting, RunTrained, TaskRef, TrainingConfig, TrainingRun
-from scalemark.train.corpus import Corpus, prepare_kjv
-from scalemark.train.executor import WORKER_START_S, GridPlan, Place, RunOrder, TrainJob, plan_grid, run_grid
-from scalemark.train.grid import OVERHEAD_S, grid_shape, training_grid
-from scalemark.train.run import train_language_model
-from scalemark.train.worker import work
-
-TASKS = """
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
 import torch
-import scalemark
+from factories import make_token_files, tiny_config
 
-def raises():
-    raise ValueError("no weights here\\nand a second line")
+from scalemark.errors import DeviceError, ScalemarkError
+from scalemark.process import Began, Message, Progress
+from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
+from scalemark.train import executor as executor_module
+from scalemark.train.checkpoint import Checkpoints
+from scalemark.train.executor import Ended, LocalExecutor, Place, share_cpus
+from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
+from scalemark.train.trunk import train_trunk
 
-def killed():
-    os.kill(os.getpid(), signal.SIGKILL)
+# A worker that does as the names of its runs say, and writes down what it does. It needs no torch, so it starts fast.
+ACTING_WORKER = """
+import os, signal, time
+from pathlib import Path
+from scalemark.process import Began, Progress, Refused, serve
+from scalemark.schema import RunTrained, TrainingRun
+from scalemark.train.jobs import TrunkJob
 
-def fine():
-    model = torch.nn.Linear(2, 2)
-    data = (torch.randn(8, 2), torch.arange(8) % 2)
-    print("a stray print is no report")
-    return scalemark.Task(model, torch.optim.SGD(model.parameters(), lr=0.1), torch.nn.functional.cross_entropy,
-                          data, data, batch_size=4)
+HERE = Path(__file__).parent
+
+def note(word):
+    with (HERE / "notes").open("a") as file:
+        print(word, os.getpid(), file=file)
+
+def wait_for(name):
+    deadline = time.monotonic() + 120
+    while not (HERE / name).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return (HERE / name).exists()
+
+def work(job, emit):
+    for order in job.orders:
+        emit(Began(key=order.key))
+        name, arguments = order.config.task.function, dict(order.config.task.arguments)
+        note(name)
+        word = f"{job.threads} {job.affinity} {os.environ['OMP_NUM_THREADS']}"
+        if name == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "ends":
+            os._exit(7)
+        if name == "sleeps":
+            time.sleep(600)
+        if name == "refused":
+            emit(Refused(reason="there is no such device"))
+            return
+        if name == "meets":
+            (HERE / arguments["me"]).touch()
+            word += f" {'met' if wait_for(arguments['other']) else 'alone'}"
+        emit(RunTrained(run=TrainingRun(config=order.config, status="ok", reason=word)))
+
+serve(TrunkJob, work)
 """
-TINY = TrainingConfig(
-    model=grid_shape(16), tokens=8192, batch=8, seq_len=64, learning_rate=0.016, optimizer="adamw", corpus="kjv"
-)
-TOO_LARGE = TrainingConfig.model_validate({**TINY.model_dump(), "tokens": 4_000_000})
+# The worker that there is, which looks and keeps its state at every step, and is killed once: just after step 18.
+DYING_WORKER = """
+import os, signal
+from pathlib import Path
+from scalemark.process import serve
+from scalemark.train import checkpoint, learner, trunk, worker
+from scalemark.train.jobs import TrunkJob
+
+learner.LOOK_EVERY_S, trunk.CHECKPOINT_EVERY_S = -1.0, 0.0
+keep = checkpoint.Checkpoints.save
+
+def keep_and_die(checkpoints, name, state):
+    keep(checkpoints, name, state)
+    marker = Path(__file__).parent / "died"
+    if state["step"] == 18 and not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoint.Checkpoints.save = keep_and_die
+serve(TrunkJob, worker.work)
+"""
+NO_FILES = TokenFiles(train_path="unused", validation_path="unused")
+LONG_S = 120.0
 
 
-def same_step_s(_: Accounting) -> float:
-    return 0.1
+@dataclass
+class Stage:
+    """A folder with a worker module in it, and what was heard of it."""
+
+    folder: Path
+    heard: list[Message] = field(default_factory=list)
+    threads_before: set[threading.Thread] = field(default_factory=lambda: set(threading.enumerate()))
+
+    def executor(self, *places: Place) -> LocalExecutor:
+        return LocalExecutor(places or (Place(1, None),), self.folder / "log", self.heard.append)
+
+    @property
+    def notes(self) -> list[tuple[str, int]]:
+        """What was begun, and in which process."""
+        path = self.folder / "notes"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+    @property
+    def runs(self) -> dict[str, TrainingRun]:
+        return {str(message.run.config): message.run for message in self.heard if isinstance(message, RunTrained)}
+
+    def wait_for(self, word: str) -> None:
+        deadline = time.monotonic() + LONG_S
+        while word not in [name for name, _ in self.notes] and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def wait_for_threads(self) -> None:
+        """Until all that the executor has begun have ended."""
+        for thread in set(threading.enumerate()) - self.threads_before:
+            thread.join(30)
+            assert not thread.is_alive()
 
 
-def proportional_step_s(accounting: Accounting) -> float:
-    return accounting.flops.model_flops("step") / 1e10
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """After every test on it there is neither a thread that was begun in it nor a worker process."""
+    (tmp_path / "acting_worker.py").write_text(ACTING_WORKER)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(executor_module, "WORKER_MODULE", "acting_worker")
+    stage = Stage(tmp_path)
+    yield stage
+    stage.wait_for_threads()
+    assert not workers()
 
 
-def affordable(budget_s: float) -> GridPlan:
-    return plan_grid(training_grid(), proportional_step_s, budget_s)
+def workers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "_worker" in " ".join(child.cmdline())]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
+def act(name: str, **arguments: str) -> TrainingConfig:
+    return TrainingConfig(task=TaskRef(path="acts.py", function=name, arguments=tuple(arguments.items())), tokens=1)
+
+
+def job(*configs: TrainingConfig, files: TokenFiles = NO_FILES, **changes: object) -> TrunkJob:
+    orders = tuple(RunOrder(config=config, expected_s=0.001) for config in configs)
+    return TrunkJob(orders=orders, files=files, budget_s=LONG_S).model_copy(update=changes)
+
+
+def all_of(executor: LocalExecutor, *jobs: TrunkJob) -> list[Ended]:
+    with executor:
+        for one in jobs:
+            executor.submit(one)
+        return list(executor.as_completed())
+
+
+# Places
+
+
+def test_each_slot_has_cpus_of_its_own() -> None:
+    assert share_cpus(2, 1, (0, 2, 4)) == (Place(1, (0,)), Place(1, (2,)))
+    assert share_cpus(2, 2, (0, 2, 4, 6)) == (Place(2, (0, 2)), Place(2, (4, 6)))
+
+
+@pytest.mark.parametrize("affinity", [None, (0, 2, 4)])
+def test_where_there_are_too_few_cpus_or_they_are_unknown_none_is_bound(affinity: tuple[int, ...] | None) -> None:
+    assert share_cpus(2, 2, affinity) == (Place(2, None), Place(2, None))
+
+
+# Slots
+
+
+def test_two_slots_work_at_the_same_time_on_cpus_of_their_own(stage: Stage) -> None:
+    """Each waits for the other: one after the other, they would wait in vain."""
+    here, there = act("meets", me="here", other="there"), act("meets", me="there", other="here")
+    ended = all_of(stage.executor(Place(1, (0,)), Place(1, (1,))), job(here), job(there))
+    assert [one.death for one in ended] == [None, None]
+    said = sorted((run.reason or "") for run in stage.runs.values())
+    assert said == ["1 (0,) 1 met", "1 (1,) 1 met"]
+    assert len({pid for _, pid in stage.notes}) == 2
+
+
+def test_jobs_follow_each_other_in_one_process(stage: Stage) -> None:
+    jobs = [job(act("fine", me=name)) for name in "abcd"]
+    ended = all_of(stage.executor(), *jobs)
+    assert [one.job.key for one in ended] == [one.key for one in jobs]
+    assert len(stage.notes) == 4 and len({pid for _, pid in stage.notes}) == 1
+
+
+def test_jobs_can_be_handed_in_after_others_are_over(stage: Stage) -> None:
+    with stage.executor() as executor:
+        for name in "ab":
+            executor.submit(job(act("fine", me=name)))
+            assert [one.death for one in executor.as_completed()] == [None]
+    assert len({pid for _, pid in stage.notes}) == 1
+
+
+def test_there_are_no_more_workers_than_jobs(stage: Stage) -> None:
+    all_of(stage.executor(*[Place(1, None)] * 4), job(act("fine")))
+    assert len(stage.notes) == 1
+
+
+def test_no_jobs_are_over_at_once(stage: Stage) -> None:
+    assert all_of(stage.executor()) == []
+
+
+# Deaths
+
+
+def test_one_that_dies_every_time_costs_its_own_runs_and_the_rest_is_done(stage: Stage) -> None:
+    """Two runs of one job: the first is done, the second kills its process, twice, and the third is never come to."""
+    unlucky = job(act("fine", me="before"), act("killed"), act("fine", me="after"))
+    others = [job(act("fine", me=name)) for name in "abc"]
+    ended = {one.job.key: one for one in all_of(stage.executor(*[Place(1, None)] * 2), unlucky, *others)}
+    over = ended[unlucky.key]
+    assert over.death and over.death.key == act("killed").key
+    assert f"signal {signal.SIGKILL.value}" in over.death.reason
+    assert [order.key for order in over.left] == [act("killed").key, act("fine", me="after").key]
+    assert [ended[one.key].death for one in others] == [None] * 3
+    assert len(stage.runs) == 4
+    assert [name for name, _ in stage.notes].count("killed") == 2, "it is tried twice"
+    assert [name for name, _ in stage.notes].count("fine") == 4, "and what was done is not done again"
+
+
+def test_an_exit_status_is_named(stage: Stage) -> None:
+    (ended,) = all_of(stage.executor(), job(act("ends")))
+    assert ended.death and "exit status 7" in ended.death.reason
+
+
+def test_workers_that_cannot_even_begin_end_the_grid_with_one_error(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor_module, "WORKER_MODULE", "there_is_no_such_worker")
+    with pytest.raises(ScalemarkError, match="ended before it began"):
+        all_of(stage.executor(), job(act("fine")), job(act("fine")))
+
+
+def test_a_refusal_reaches_the_caller(stage: Stage) -> None:
+    with pytest.raises(DeviceError, match="there is no such device"):
+        all_of(stage.executor(), job(act("refused")), job(act("fine")))
+
+
+def test_a_worker_killed_while_it_trains_is_replaced_and_the_loss_is_that_of_an_undisturbed_run(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dying_worker.py").write_text(DYING_WORKER)
+    monkeypatch.setattr(executor_module, "WORKER_MODULE", "dying_worker")
+    files, configs = make_token_files(tmp_path), [tiny_config(8), tiny_config(20)]
+    wanted = job(*configs, files=files, checkpoints=str(tmp_path / "checkpoints"), validation_windows=8)
+    (ended,) = all_of(stage.executor(), wanted)
+    assert (tmp_path / "died").exists()
+    assert (ended.death, ended.left) == (None, ())
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return prepare_kjv(tmp_path_factory.mktemp("corpus"))
-
-
-# What the budget holds
-
-
-def test_the_cheapest_runs_come_first() -> None:
-    plan = affordable(300)
-    expected = [order.expected_s for order in (*plan.orders, *plan.left_out)]
-    assert expected == sorted(expected)
-    assert 0 < len(plan.orders) < len(training_grid())
-
-
-def test_no_configuration_is_lost_or_taken_twice() -> None:
-    plan = affordable(300)
-    keys = [order.key for order in (*plan.orders, *plan.left_out)]
-    assert sorted(keys) == sorted(config.key for config in training_grid())
-
-
-@pytest.mark.parametrize("budget_s", [6, 30, 300, 3000])
-def test_a_plan_fits_its_budget_and_one_more_run_would_not(budget_s: float) -> None:
-    plan = affordable(budget_s)
-    assert plan.expected_s <= budget_s
-    spent_s = WORKER_START_S + sum(order.expected_s for order in plan.orders)
-    assert not plan.left_out or spent_s + plan.left_out[0].expected_s > budget_s
-
-
-def test_a_budget_that_holds_everything_leaves_nothing_out() -> None:
-    plan = affordable(1e9)
-    assert not plan.left_out and len(plan.orders) == len(training_grid())
-
-
-def test_a_budget_that_holds_nothing_takes_no_time() -> None:
-    plan = affordable(WORKER_START_S)
-    assert not plan.orders and plan.expected_s == 0
-
-
-def test_a_run_is_expected_to_take_its_steps_and_the_overhead() -> None:
-    plan = plan_grid([TINY], same_step_s, budget_s=100)
-    assert plan.orders[0].expected_s == pytest.approx(16 * 0.1 + OVERHEAD_S)
-    assert plan.expected_s == pytest.approx(WORKER_START_S + 16 * 0.1 + OVERHEAD_S)
-
-
-# A grid with a run of every kind, trained for real
-
-
-@dataclass(frozen=True)
-class Trained:
-    runs: dict[str, TrainingRun]
-    order: list[str]
-    told: list[str]
-    log: str
-
-
-@pytest.fixture(scope="module")
-def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    folder = tmp_path_factory.mktemp("grid")
-    path = folder / "bench_executor_tasks.py"
-    path.write_text(TASKS)
-    tasks = [
-        TrainingConfig(task=TaskRef(path=str(path), function=name), tokens=40) for name in ("raises", "killed", "fine")
-    ]
-    plan = plan_grid([TOO_LARGE, TINY, *tasks], same_step_s, budget_s=100)
-    entries: list[RunTrained] = []
-    told: list[str] = []
-    run_grid(plan, corpus, Place("cpu", 1, None, folder / "workers.log"), entries.append, told.append)  # type: ignore[arg-type]
-    names = {config.key: str(config) for config in (TOO_LARGE, TINY, *tasks)}
-    runs = {names[entry.run.config.key]: entry.run for entry in entries}
-    order = [names[entry.run.config.key] for entry in entries]
-    return Trained(runs, order, told, (folder / "workers.log").read_text())
-
-
-def test_every_configuration_ends_as_one_run(trained: Trained) -> None:
-    assert trained.order == ["raises-40", "killed-40", "fine-40", str(TINY), str(TOO_LARGE)]
-
-
-def test_what_does_not_fit_is_skipped_with_what_to_do(trained: Trained) -> None:
-    run = trained.runs[str(TOO_LARGE)]
-    assert run.status == "skipped"
-    assert "raise --scale-budget" in (run.reason or "")
-    assert float((run.reason or "").split()[2]) > 100, "the seconds named must be more than the budget"
-
-
-def test_a_run_in_a_worker_is_the_run_in_this_process_to_the_last_bit(trained: Trained, corpus: Corpus) -> None:
-    run = trained.runs[str(TINY)]
-    here = train_language_model(TINY, corpus.train_path, corpus.validation_path, lambda *_: None)
-    assert run.status == "ok"
+    undisturbed = train_trunk(configs, files, lambda *_: None, Checkpoints(None), validation_windows=8)
     timed = {"seconds", "total_seconds"}
-    assert run.model_dump(exclude=timed) == here.model_dump(exclude=timed)
+    assert [stage.runs[str(config)].model_dump(exclude=timed) for config in configs] == [
+        run.model_dump(exclude=timed) for run in undisturbed
+    ]
+    torch.set_num_threads(before)
+    told = [round(20 * one.fraction) for one in stage.heard if isinstance(one, Progress) and one.key == configs[1].key]
+    assert told == list(range(7, 21)), "no step is taken twice"
+    assert [one.key for one in stage.heard if isinstance(one, Began)] == [configs[0].key, *[configs[1].key] * 2]
 
 
-def test_a_task_that_raises_fails_alone_and_in_one_line(trained: Trained) -> None:
-    run = trained.runs["raises-40"]
-    assert (run.status, run.reason) == ("failed", "ValueError: no weights here")
+# Leaving
 
 
-def test_a_task_that_kills_its_process_costs_only_its_own_run(trained: Trained) -> None:
-    run = trained.runs["killed-40"]
-    assert run.status == "failed"
-    assert f"signal {signal.SIGKILL.value}" in (run.reason or "")
-    assert [name for name, run in trained.runs.items() if run.status == "ok"] == ["fine-40", str(TINY)]
+def test_leaving_in_the_middle_ends_every_worker_and_begins_no_other_job(stage: Stage) -> None:
+    def interrupted() -> None:
+        with stage.executor(*[Place(1, None)] * 2) as executor:
+            for name, me in (("sleeps", "a"), ("sleeps", "b"), ("fine", "c"), ("fine", "d")):
+                executor.submit(job(act(name, me=me)))
+            stage.wait_for("sleeps")
+            assert workers()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    stage.wait_for_threads()
+    assert not workers()
+    assert {name for name, _ in stage.notes} == {"sleeps"}
 
 
-def test_a_stray_print_of_a_task_goes_to_the_log(trained: Trained) -> None:
-    assert "a stray print is no report" in trained.log
+def test_leaving_at_once_ends_a_worker_that_has_not_begun(stage: Stage) -> None:
+    with stage.executor() as executor:
+        executor.submit(job(act("sleeps")))
+    stage.wait_for_threads()
+    assert not workers()
 
 
-def test_progress_names_the_run_and_its_place_in_the_grid(trained: Trained) -> None:
-    assert any(line.startswith(f"training run 4 of 4: {TINY}, 100%, loss ") for line in trained.told)
+def test_workers_are_ended_where_a_listener_raises(stage: Stage) -> None:
+    def hear(_: Message) -> None:
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        all_of(LocalExecutor((Place(1, None),), stage.folder / "log", hear), job(act("fine")), job(act("sleeps")))
+    stage.wait_for_threads()
+    assert not workers()
 
 
-# The worker's own decisions
-
-
-def work_here(corpus: Corpus, **changes: object) -> list[BaseModel]:
-    job = {
-        "device": "cpu",
-        "threads": 1,
-        "train_path": str(corpus.train_path),
-        "validation_path": str(corpus.validation_path),
-        "budget_s": 100.0,
-        "orders": (RunOrder(config=TINY, expected_s=1.0),),
-    }
-    said: list[BaseModel] = []
-    work(TrainJob.model_validate({**job, **changes}), said.append)
-    return said
-
-
-def test_a_run_that_the_time_left_no_longer_holds_is_skipped(corpus: Corpus) -> None:
-    began, ended = work_here(corpus, budget_s=0.5)
-    assert isinstance(began, Began) and began.key == TINY.key
-    assert isinstance(ended, RunTrained)
-    assert ended.run.status == "skipped"
-    assert "raise --scale-budget" in (ended.run.reason or "")
-
-
-def test_a_machine_slower_than_expected_is_told_by_how_much(corpus: Corpus) -> None:
-    """The first run takes far longer than the microsecond expected, so the second cannot fit."""
-    orders = (RunOrder(config=TINY, expected_s=1e-6), RunOrder(config=TINY, expected_s=1.0))
-    first, second = [said.run for said in work_here(corpus, orders=orders) if isinstance(said, RunTrained)]
-    assert (first.status, second.status) == ("ok", "skipped")
-    assert float((second.reason or "").split()[2]) > 1000
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_device_that_is_not_there_is_refused_before_anything_is_trained(corpus: Corpus) -> None:
-    (said,) = work_here(corpus, device="cuda")
-    assert isinstance(said, Refused) and "--scale-device cpu" in said.reason
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_refusal_reaches_whoever_runs_the_grid(corpus: Corpus, tmp_path: Path) -> None:
-    plan = plan_grid([TINY], same_step_s, budget_s=100)
-    with pytest.raises(DeviceError, match="no CUDA device"):
-        run_grid(plan, corpus, Place("cuda", 1, None, tmp_path / "log"), lambda _: None, lambda _: None)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_place_without_cpus_leaves_the_worker_where_it_is(stage: Stage) -> None:
+    all_of(stage.executor(), job(act("fine"), affinity=(0,)))
+    assert [run.reason for run in stage.runs.values()] == ["1 None 1"]

@@ -2,22 +2,33 @@
 
 import pytest
 
-from scalemark.model.accounting import account
+from scalemark.errors import InputError
 from scalemark.schema import ModelConfig, TaskRef, TrainingConfig
 from scalemark.train.grid import (
     BATCH,
-    OVERHEAD_S,
+    REPEATED_EPOCHS,
+    REPEATED_WIDTHS,
     SEQ_LEN,
     TOKENS,
+    UNIQUE_TOKENS,
     WIDTHS,
-    expected_run_s,
+    find_grid,
     grid_shape,
+    repeated_grid,
     training_grid,
 )
-from scalemark.train.schedule import learning_rate_for_width
+from scalemark.train.schedule import DECAY_SHARE, WARMUP_STEPS, learning_rate_for_width
 
 LANGUAGE_MODEL = TrainingConfig(
-    model=grid_shape(16), tokens=8192, batch=8, seq_len=128, learning_rate=0.01, optimizer="adamw", corpus="kjv@1"
+    model=ModelConfig(n_layer=2, d_model=16, n_head=1),
+    tokens=8192,
+    batch=8,
+    seq_len=128,
+    learning_rate=0.01,
+    warmup_steps=10,
+    decay_share=0.5,
+    optimizer="adamw",
+    corpus="kjv@1",
 )
 TASK = TaskRef(path="here/bench_mine.py", function="mine", arguments=(("width", 3),))
 OTHER_VALUES = {
@@ -27,12 +38,19 @@ OTHER_VALUES = {
     "batch": 4,
     "seq_len": 64,
     "learning_rate": 0.02,
+    "warmup_steps": 11,
+    "decay_share": 0.25,
     "optimizer": "sgd",
     "seed": 1,
     "dtype": "bfloat16",
     "device": "cuda",
     "corpus": "kjv@2",
+    "unique_tokens": 2048,
 }
+
+
+def changed(field: str) -> TrainingConfig:
+    return TrainingConfig.model_validate({**LANGUAGE_MODEL.model_dump(), field: OTHER_VALUES[field]})
 
 
 def test_every_field_has_another_value_here() -> None:
@@ -41,14 +59,24 @@ def test_every_field_has_another_value_here() -> None:
 
 @pytest.mark.parametrize("field", OTHER_VALUES)
 def test_a_configurations_hash_changes_with_every_field(field: str) -> None:
-    changed = TrainingConfig.model_validate({**LANGUAGE_MODEL.model_dump(), field: OTHER_VALUES[field]})
-    assert changed.key != LANGUAGE_MODEL.key
+    assert changed(field).key != LANGUAGE_MODEL.key
+
+
+@pytest.mark.parametrize("field", OTHER_VALUES)
+def test_a_trunk_is_shared_by_runs_that_differ_in_their_tokens_and_by_no_others(field: str) -> None:
+    assert (changed(field).trunk == LANGUAGE_MODEL.trunk) == (field == "tokens")
+
+
+def test_a_run_and_its_trunk_have_different_names() -> None:
+    """Their states lie in one folder."""
+    assert LANGUAGE_MODEL.key != LANGUAGE_MODEL.trunk
 
 
 @pytest.mark.parametrize("field", ModelConfig.model_fields)
 def test_a_configurations_hash_changes_with_every_field_of_its_model(field: str) -> None:
     other = {"activation": "swiglu", "tied_head": True, "n_head": 2}.get(field, 48)
-    model = ModelConfig.model_validate({**grid_shape(16).model_dump(), field: other})
+    assert LANGUAGE_MODEL.model
+    model = ModelConfig.model_validate({**LANGUAGE_MODEL.model.model_dump(), field: other})
     assert TrainingConfig.model_validate({**LANGUAGE_MODEL.model_dump(), "model": model}).key != LANGUAGE_MODEL.key
 
 
@@ -65,33 +93,69 @@ def test_the_hash_survives_the_way_through_a_file() -> None:
     assert again == LANGUAGE_MODEL and again.key == LANGUAGE_MODEL.key
 
 
-def test_the_grid_holds_every_size_with_every_token_count_that_is_enough_for_it_once() -> None:
+# The grids
+
+
+def test_the_grid_holds_every_size_with_every_token_count_once() -> None:
     grid = training_grid()
     held = [(config.model.d_model, config.tokens) for config in grid if config.model]
-    assert held == [(width, count) for width in WIDTHS for count in TOKENS if count >= 5_000 * width]
+    assert held == [(width, count) for width in WIDTHS for count in TOKENS]
     assert len({config.key for config in grid}) == len(grid)
-    assert all(sum(width == one for one, _ in held) >= 2 for width in WIDTHS), "a width needs two counts to tell D"
+
+
+def test_the_token_counts_of_one_size_are_branches_of_one_trunk() -> None:
+    assert len({config.trunk for config in training_grid()}) == len(WIDTHS)
+
+
+def test_every_seed_has_the_whole_grid() -> None:
+    grid = training_grid(widths=[16, 32], tokens=[2**18], seeds=[0, 7])
+    assert [(config.seed, config.model.d_model) for config in grid if config.model] == [
+        (0, 16),
+        (0, 32),
+        (7, 16),
+        (7, 32),
+    ]
+
+
+def test_the_repeated_grid_shows_each_part_of_the_text_so_many_times() -> None:
+    grid = repeated_grid()
+    held = [(config.unique_tokens, config.model.d_model, config.tokens) for config in grid if config.model]
+    assert held == [
+        (unique, width, unique * epochs)
+        for unique in UNIQUE_TOKENS
+        for width in REPEATED_WIDTHS
+        for epochs in REPEATED_EPOCHS
+    ]
+    assert len({config.key for config in grid}) == len(grid)
+    assert len({config.trunk for config in grid}) == len(UNIQUE_TOKENS) * len(REPEATED_WIDTHS)
+    assert all(unique % (BATCH * SEQ_LEN) == 0 for unique in UNIQUE_TOKENS), "an epoch is a whole number of steps"
+
+
+def test_a_grid_is_found_by_its_name_and_has_the_seed_that_is_asked() -> None:
+    assert find_grid("plain", 3) == training_grid(seeds=[3])
+    assert find_grid("repeated", 3) == repeated_grid(seed=3)
+    with pytest.raises(InputError, match="there is no grid 'huge': choose from plain, repeated"):
+        find_grid("huge", 0)
 
 
 def test_tokens_given_as_an_iterator_serve_every_width() -> None:
     assert len(training_grid(widths=iter([16, 32]), tokens=iter([1024, 2048]))) == 4
 
 
-def test_every_size_has_whole_heads_and_its_own_learning_rate() -> None:
-    for config in training_grid():
-        assert config.model and config.model.n_head * config.model.d_head == config.model.d_model
-        assert config.learning_rate == learning_rate_for_width(config.model.d_model)
+@pytest.mark.parametrize("config", [*training_grid(), *repeated_grid()], ids=str)
+def test_every_run_has_whole_heads_its_own_learning_rate_and_whole_steps(config: TrainingConfig) -> None:
+    assert config.model and config.model.n_head * config.model.d_head == config.model.d_model
+    assert config.learning_rate == learning_rate_for_width(config.model.d_model)
+    assert (config.warmup_steps, config.decay_share) == (WARMUP_STEPS, DECAY_SHARE)
+    assert config.n_steps * BATCH * SEQ_LEN == config.tokens
+    assert config.corpus is None, "the text is named when the run begins"
 
 
-def test_a_run_takes_as_many_steps_as_its_tokens_fill() -> None:
-    assert LANGUAGE_MODEL.n_steps == 8
-    assert all(config.n_steps * BATCH * SEQ_LEN == config.tokens for config in training_grid())
+@pytest.mark.parametrize(("width", "n_head"), [(16, 1), (48, 3), (128, 8)])
+def test_heads_are_sixteen_wide(width: int, n_head: int) -> None:
+    assert grid_shape(width).n_head == n_head
 
 
-def test_the_expected_time_is_steps_times_the_step_and_an_overhead() -> None:
-    accounting = account(grid_shape(16), 8, 128)
-    assert expected_run_s(LANGUAGE_MODEL, accounting, lambda _: 0.25) == pytest.approx(8 * 0.25 + OVERHEAD_S)
-
-
-def test_a_task_whose_steps_nobody_knows_is_expected_to_take_the_overhead() -> None:
-    assert expected_run_s(TrainingConfig(task=TASK, tokens=10), None, lambda _: 0.25) == OVERHEAD_S
+def test_a_run_takes_as_many_steps_as_its_tokens_fill_and_leaves_its_trunk_where_its_rate_falls() -> None:
+    assert (LANGUAGE_MODEL.n_steps, LANGUAGE_MODEL.decay_from) == (8, 4)
+    assert changed("decay_share").decay_from == 6

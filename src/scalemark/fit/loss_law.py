@@ -1,96 +1,155 @@
-"""The loss law of a grid of training runs, and what it predicts: E + A/N^alpha + B/D^beta.
+"""The loss law of a grid of training runs, and what it predicts.
 
-N: non-embedding parameters. D: training tokens. The fit itself is in `scalemark.fit.chinchilla`.
+    L = E + A/N^alpha + B/D^beta                           scalemark.fit.chinchilla
+    L = E + ((A/N^alpha)^p + (B/D^beta)^p)^(1/p)           scalemark.fit.joint, where the runs ask for it
+
+N: non-embedding parameters. D: training tokens, whether new or seen before; what repeated text is worth is in
+`scalemark.fit.repeated`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.chinchilla import NAMES, ChinchillaFit, fit_chinchilla, predict_chinchilla
+from scalemark.fit import joint
+from scalemark.fit.chinchilla import FEWEST_ROWS as FEWEST_ROWS
+from scalemark.fit.chinchilla import FEWEST_TRUNKS, NAMES, Array, ChinchillaFit, Rows
+from scalemark.fit.joint import fit_law, predict_joint
+from scalemark.fit.loss_holdout import predict_hidden
 from scalemark.fit.prediction import extrapolation, predict_with_scatter, range_of, residual_sd
-from scalemark.schema import Estimate, Law, Parameter, TrainingRun
+from scalemark.schema import Estimate, Holdout, Law, Parameter, Range, TrainingRun
 from scalemark.stats import percentile_interval
 
-# With as many rows as parameters the fit is exact and says nothing of its own error.
-FEWEST_ROWS = len(NAMES) + 1
 # An interval this wide (high over low) does not tell the parameter.
-VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "alpha": 3.0, "beta": 3.0}
+VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "alpha": 3.0, "beta": 3.0, "p": 10.0}
 MEANINGS = {
     "E": ("nats/token", "loss that no model of this form goes below on this text"),
     "A": ("nats·params^alpha", "loss that small models add"),
     "B": ("nats·tokens^beta", "loss that little data adds"),
     "alpha": ("", "how fast loss falls with parameters"),
     "beta": ("", "how fast loss falls with tokens"),
+    "p": ("", "how far what size and text leave to learn is the same: 1 not at all, larger more"),
+}
+FORMS = {
+    5: "L = E + A/N^alpha + B/D^beta",
+    6: "L = E + ((A/N^alpha)^p + (B/D^beta)^p)^(1/p)",
 }
 
 
-def fit_loss_law(runs: Sequence[TrainingRun], seed: int = 0) -> Law:
-    """The loss law with bootstrap intervals over runs; raises FitError where there are too few.
+def fit_loss_law(runs: Iterable[TrainingRun], seed: int = 0, with_holdout: bool = True) -> Law:
+    """The loss law with bootstrap intervals over trunks (over runs, where none branches), tried on the largest runs.
 
-    Runs without a model of ours, or without a validation loss, are left out.
+    Every token counts, whether new or not. Left out: runs that were given a part of the text on purpose
+    (`unique_tokens`), which are for `fit_repeated_law`, and those without a model of ours or a validation loss. Raises
+    FitError where too few remain.
     """
-    rows = [
-        (run.accounting.params_non_embedding, run.config.tokens, run.validation_loss)
-        for run in runs
-        if run.status == "ok" and run.config.model and run.accounting and run.validation_loss
-    ]
+    rows = Rows.of(run for run in runs if run.config.unique_tokens is None)
     if len(rows) < FEWEST_ROWS:
         raise FitError(
             f"{len(rows)} training runs cannot tell {len(NAMES)} parameters: train at least {FEWEST_ROWS}, "
-            "with a larger --scale-budget"
+            "with a larger budget"
         )
-    params, tokens, loss = np.array(rows, dtype=float).T
-    return _law(fit_chinchilla(params, tokens, loss, seed), params, tokens, loss)
+    fit = fit_law(rows, seed)
+    return _law(fit, rows, _holdout(rows, seed) if with_holdout else None)
 
 
-def _law(fit: ChinchillaFit, params: np.ndarray, tokens: np.ndarray, loss: np.ndarray) -> Law:
-    log_residuals = np.log(predict_chinchilla(fit.values, params, tokens)) - np.log(loss)
-    parameters = tuple(_parameter(fit, index) for index in range(len(NAMES)))
+def _law(fit: ChinchillaFit, rows: Rows, holdout: Holdout | None) -> Law:
+    log_residuals = np.log(predict_joint(fit.values, rows.params, rows.tokens)) - np.log(rows.loss)
+    parameters = chinchilla_parameters(fit.values, fit.draws, fit.at_bound)
     vague = [parameter.name for parameter in parameters if not parameter.identified]
-    note = f"these runs do not tell {', '.join(vague)}: predictions near the grid hold, the parameters do not"
     return Law(
         kind="loss",
-        form="L = E + A/N^alpha + B/D^beta",
+        form=FORMS[len(fit.values)],
         unit="nats/token",
-        subject=f"validation loss of {len(loss)} training runs; N without embeddings",
+        subject=subject_of(rows),
         parameters=parameters,
-        domain={
-            "params_non_embedding": range_of(params),
-            "tokens": range_of(tokens),
-            "compute_flops": range_of(6 * params * tokens),
-        },
-        n=len(loss),
+        domain=domain_of(rows),
+        n=len(rows),
         residuals=tuple(float(value) for value in np.expm1(log_residuals)),
-        residual_sd=residual_sd(log_residuals, len(NAMES)),
+        residual_sd=residual_sd(log_residuals, len(fit.values)),
         coefficients=tuple(float(value) for value in fit.values),
         draws=tuple(tuple(float(value) for value in draw) for draw in fit.draws),
         status="not_identified" if vague else "ok",
-        notes=(note,) if vague else (),
+        notes=tuple(filter(None, (vague_note(vague), trunk_note(rows), _repeats_note(rows)))),
+        holdout=holdout,
     )
 
 
-def _parameter(fit: ChinchillaFit, index: int) -> Parameter:
-    name = NAMES[index]
+def _holdout(rows: Rows, seed: int) -> Holdout | None:
+    """None where the law cannot be fitted without the largest runs."""
+    try:
+        return predict_hidden(rows, seed).as_holdout()
+    except FitError:
+        return None
+
+
+def subject_of(rows: Rows) -> str:
+    """'validation loss of 40 training runs, branches of 8 trunks; N without embeddings'."""
+    trunks = f", branches of {rows.n_trunks} trunks" if rows.branches else ""
+    return f"validation loss of {len(rows)} training runs{trunks}; N without embeddings"
+
+
+def domain_of(rows: Rows) -> dict[str, Range]:
+    """Smallest and largest size, token count and compute."""
+    columns = {"params_non_embedding": rows.params, "tokens": rows.tokens, "compute_flops": rows.compute_flops}
+    return {name: range_of(column) for name, column in columns.items()}
+
+
+def vague_note(vague: list[str]) -> str:
+    """What the parameters that were not told mean for predictions; empty where all were."""
+    if not vague:
+        return ""
+    return f"these runs do not tell {', '.join(vague)}: predictions near the grid hold, the parameters do not"
+
+
+def trunk_note(rows: Rows) -> str:
+    """What the intervals take from runs that branch off one trunk; empty where none does."""
+    if not rows.branches:
+        return ""
+    if rows.groups is None:
+        return (
+            f"with {rows.n_trunks} trunks, too few to draw among, the intervals take each run for independent, "
+            "which it is not: they are too narrow"
+        )
+    note = "the intervals draw whole trunks, as branches of one trunk err together"
+    if rows.n_trunks == FEWEST_TRUNKS:
+        return f"{note}; of {FEWEST_TRUNKS} trunks such intervals are too narrow"
+    return note
+
+
+def _repeats_note(rows: Rows) -> str:
+    repeating = int(rows.repeats.sum())
+    if not repeating:
+        return ""
+    most = float(np.nanmax(rows.epochs))
+    return f"{repeating} of the runs saw text more than once, up to {most:.1f} times; it counts here as if it were new"
+
+
+def chinchilla_parameters(values: Array, draws: Array, at_bound: tuple[bool, ...]) -> tuple[Parameter, ...]:
+    """E to beta, and p where there is one, with their intervals, and whether the runs tell them."""
+    return tuple(_parameter(index, values, draws, at_bound[index]) for index in range(len(values)))
+
+
+def _parameter(index: int, values: Array, draws: Array, is_at_bound: bool) -> Parameter:
+    name = joint.NAMES[index]
     unit, meaning = MEANINGS[name]
-    estimate = percentile_interval(fit.draws[:, index], float(fit.values[index]))
-    is_told = estimate.low > 0 and estimate.high / estimate.low <= VAGUE_RATIO[name] and not fit.at_bound[index]
+    estimate = percentile_interval(draws[:, index], float(values[index]))
+    is_told = estimate.low > 0 and estimate.high / estimate.low <= VAGUE_RATIO[name] and not is_at_bound
     return Parameter(name=name, estimate=estimate, unit=unit, meaning=meaning, identified=is_told)
 
 
 def predict_loss(law: Law, params: float, tokens: float) -> Estimate:
     """Validation loss (nats per token) of a model of so many non-embedding parameters after so many tokens."""
-    log_value = float(np.log(predict_chinchilla(np.array(law.coefficients), params, tokens)))
-    return predict_with_scatter(
-        log_value, np.log(predict_chinchilla(np.array(law.draws), params, tokens)), law.residual_sd
-    )
+    log_value = float(np.log(predict_joint(np.array(law.coefficients), params, tokens)))
+    return predict_with_scatter(log_value, np.log(predict_joint(np.array(law.draws), params, tokens)), law.residual_sd)
 
 
 def frontier(law: Law, compute_flops: float) -> tuple[float, float, Estimate]:
     """(N, D, loss) of the model that reaches the lowest loss at C = 6·N·D (Hoffmann et al. 2022, equation 4)."""
-    _, a, b, alpha, beta = law.coefficients
-    log_g = np.log(alpha * a / (beta * b)) / (alpha + beta)
+    _, a, b, alpha, beta, *rest = law.coefficients
+    p = rest[0] if rest else 1.0
+    log_g = (np.log(alpha / beta) + p * np.log(a / b)) / (p * (alpha + beta))
     params = float(np.exp(log_g + beta / (alpha + beta) * np.log(compute_flops / 6)))
     tokens = compute_flops / 6 / params
     return params, tokens, predict_loss(law, params, tokens)

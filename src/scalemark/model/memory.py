@@ -120,12 +120,12 @@ class _Walk:
     # The round
 
     def peak(self) -> PredictedMemory:
-        """Walk through the phase as `measure.phases` runs it."""
+        """Walk through the phase as `measure.phases` runs it; SGD and the fused AdamW update in place."""
         rounds: dict[str, tuple[Callable[[], None], ...]] = {
             "forward": (self._forward,),
             "backward": (self._forward, self._backward),
-            "optimizer": (self._place_gradients, self._update),
-            "step": (self._place_gradients, self._drop_gradients, self._forward, self._backward, self._update),
+            "optimizer": (self._place_gradients,),
+            "step": (self._place_gradients, self._drop_gradients, self._forward, self._backward),
             "eval": (self._forward,),
         }
         self._place_what_stays()
@@ -160,20 +160,6 @@ class _Walk:
     def _drop_gradients(self) -> None:
         self._drop(*self._gradients)
         self._gradients = []
-
-    def _update(self) -> None:
-        """AdamW's denominators: on CPU one parameter after the other, each held until the next is there."""
-        if self._workload.optimizer != "adamw":
-            return  # SGD updates in place
-        if self._cuda:
-            self._drop(*[self._floats(numel) for numel in self._parameters()])
-            return
-        held: list[_Tensor] = []
-        for numel in self._parameters():
-            root, denominator = self._floats(numel), self._floats(numel)
-            self._drop(root, *held)
-            held = [denominator]
-        self._drop(*held)
 
     # Tensors
 

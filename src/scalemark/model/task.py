@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,12 +66,20 @@ class Task:
 
 
 def make_optimizer(
-    name: Optimizer, model: nn.Module, learning_rate: float = PEAK_LEARNING_RATE, weight_decay: float = 0.0
+    name: Optimizer,
+    model: nn.Module | list[dict[str, Any]],
+    learning_rate: float = PEAK_LEARNING_RATE,
+    weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """Plain AdamW (Loshchilov & Hutter 2019; β₂ = 0.95 as usual for language models) or plain SGD."""
+    """Plain AdamW (Loshchilov & Hutter 2019; β₂ = 0.95 as usual for language models) or plain SGD.
+
+    model: all of its parameters are updated alike; or groups of parameters, as torch's optimizers take them. AdamW is
+    the fused one, which goes through its tensors once: a step of a small model takes 3 to 12 % less (docs/notes.md).
+    """
+    parameters = model.parameters() if isinstance(model, nn.Module) else model
     if name == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=learning_rate)
-    return torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay)
+        return torch.optim.SGD(parameters, lr=learning_rate)
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
 
 
 def language_model_task(

@@ -15,6 +15,9 @@ from scalemark.schema import ModelConfig
 
 ROTARY_BASE = 10_000.0
 EMBEDDING_STD = 1.0
+# Largest logit of attention. Normalised queries and keys have a norm of √d_head, so that dividing by √d_head as usual
+# leaves logits of at most √d_head: 4 for heads of 16, too few to attend to one token among hundreds.
+ATTENTION_SHARPNESS = 10.0
 
 
 class Attention(nn.Module):
@@ -34,7 +37,8 @@ class Attention(nn.Module):
         qk, v = qkv.split((2 * self.n_head, self.n_head), dim=2)
         qk = rotate(F.rms_norm(qk, (self.d_head,)), cos, sin)
         q, k = qk.transpose(1, 2).chunk(2, dim=1)
-        y = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=True)
+        scale = ATTENTION_SHARPNESS / self.d_head
+        y = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=True, scale=scale)
         out: Tensor = self.out(y.transpose(1, 2).reshape(batch, seq_len, d_model))
         return out
 

@@ -29,11 +29,14 @@ from scalemark.schema import (
     RunStarted,
     RunTrained,
     Suite,
+    TrainingRun,
     WarningRaised,
     WorkerStarted,
 )
 
 UNMEASURED = "the run ended before this cell was measured"
+# One that came apart was trained too, and would come apart again.
+_TRAINED = ("ok", "diverged")
 
 Entry = TypeVar("Entry")
 
@@ -46,7 +49,7 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
     if not entries or not isinstance(entries[0], RunStarted):
         raise SchemaError("this journal does not begin with a run: nothing can be recovered from it")
     start = entries[0]
-    end = next(iter(_of(RunFinished, entries)), None)
+    ends = _of(RunFinished, entries)
     ceilings = ceilings_of(_of(KernelMeasured, entries))
     by_key = _by_key(entries)
     planned = _of(CellPlanned, entries)
@@ -59,15 +62,32 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
         commit=start.commit,
         machine=start.machine,
         settings=start.settings,
+        corpus=start.corpus,
         ceilings=ceilings,
         cells=cells,
-        training_runs=tuple(entry.run for entry in _of(RunTrained, entries)),
+        training_runs=_training_runs(_of(RunTrained, entries)),
         workers=tuple(_of(WorkerStarted, entries)),
         warnings=(*(entry.warning for entry in _of(WarningRaised, entries)), *noise_warnings(cells, ceilings)),
-        complete=end is not None and end.complete,
+        complete=_is_complete(entries),
         fake=start.fake or any(cell.energy.fake for cell in cells if cell.energy),
-        duration_s=end.duration_s if end else None,
+        duration_s=sum(end.duration_s for end in ends) if ends else None,
     )
+
+
+def _is_complete(entries: Sequence[JournalEntry]) -> bool:
+    """Whether the last part of the run, after whatever interruptions, came to its end."""
+    last = entries[-1]
+    return isinstance(last, RunFinished) and last.complete
+
+
+def _training_runs(entries: Sequence[RunTrained]) -> tuple[TrainingRun, ...]:
+    """One run per configuration: the newest, but what was trained is not lost to a later part that left it out."""
+    runs: dict[str, TrainingRun] = {}
+    for run in (entry.run for entry in entries):
+        before = runs.get(run.config.key)
+        if before is None or before.status not in _TRAINED or run.status in _TRAINED:
+            runs[run.config.key] = run
+    return tuple(runs.values())
 
 
 def _of(kind: type[Entry], entries: Iterable[object]) -> list[Entry]:

@@ -3,6 +3,7 @@
 results/runs/<id>/journal.jsonl   one line per entry, on disk before the next thing is measured
                   suite.json      the record, derived from the journal, written at once or not at all
                   workers.log     what the workers printed
+                  checkpoints/    states of models in training, where the run is one that can go on
                   report.md, report.html
 """
 
@@ -50,6 +51,10 @@ class RunFolder:
     @property
     def suite_path(self) -> Path:
         return self.path / _SUITE_NAME
+
+    @property
+    def checkpoints_path(self) -> Path:
+        return self.path / "checkpoints"
 
     @property
     def log_path(self) -> Path:

@@ -1,132 +1,194 @@
-"""Run the training grid in a worker process, cheapest run first, within a budget.
+"""Where jobs run: hand them in with `submit`, and take them back with `as_completed`.
 
-One worker trains one model after another with all threads, so the times are those of an otherwise idle machine. A run
-that the budget no longer holds is skipped and says so; a worker that dies costs the run it was on.
+    submit(job) ──> queue ──> slot 0: worker process ──┐
+                         └──> slot 1: worker process ──┴──> events ──> as_completed(), in the caller's thread
+
+The local executor keeps as many workers as it has slots, each on CPUs of its own. A worker that dies is replaced, and
+what was left of its job is tried once more: it goes on from its checkpoints, if it has any.
 """
 
+import queue
+import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Protocol, Self
 
 from scalemark.errors import DeviceError
-from scalemark.model.accounting import account
-from scalemark.process import Began, Message, Progress, Refused, Worker, work_through, worker_environment
-from scalemark.schema import Accounting, Frozen, JournalEntry, RunTrained, TrainingConfig, TrainingRun
-from scalemark.train.corpus import Corpus
-from scalemark.train.grid import expected_run_s
+from scalemark.process import (
+    Began,
+    Death,
+    Message,
+    Refused,
+    Worker,
+    WorkerDiedError,
+    WorkerSilentError,
+    death_on,
+    worker_environment,
+)
+from scalemark.schema import RunTrained
+from scalemark.train.jobs import RunOrder, TrunkJob
 
 WORKER_MODULE = "scalemark.train.worker"
-WORKER_START_S = 4.0
 SILENCE_S = 300.0
-
-
-class RunOrder(Frozen):
-    """Train this, if the time that is left holds it. expected_s: what it should take."""
-
-    config: TrainingConfig
-    expected_s: float
-
-    @property
-    def key(self) -> str:
-        """What the worker says when it begins on it."""
-        return self.config.key
-
-
-class TrainJob(Frozen):
-    """What one worker trains, in this order, and the seconds it may take."""
-
-    device: Literal["cpu", "cuda"]
-    threads: int
-    affinity: tuple[int, ...] | None = None
-    train_path: str
-    validation_path: str
-    budget_s: float
-    orders: tuple[RunOrder, ...]
+TRIES = 2
 
 
 @dataclass(frozen=True)
-class GridPlan:
-    """Runs that fit the budget, cheapest first, and those that do not."""
+class Ended:
+    """A job that is over. death: how its worker ended, and `left` what it did not come to; None where all was done."""
 
-    orders: tuple[RunOrder, ...]
-    left_out: tuple[RunOrder, ...]
-    budget_s: float
+    job: TrunkJob
+    left: tuple[RunOrder, ...] = ()
+    death: Death | None = None
+
+
+class Executor(Protocol):
+    """What can run jobs. Jobs do not depend on one another, and one that is run twice gives the same."""
 
     @property
-    def expected_s(self) -> float:
-        return WORKER_START_S + sum(order.expected_s for order in self.orders) if self.orders else 0.0
+    def slots(self) -> int:
+        """How many jobs run at a time."""
 
+    def submit(self, job: TrunkJob) -> None:
+        """Take this job in; it begins when a slot is free."""
 
-def plan_grid(configs: Sequence[TrainingConfig], step_s: Callable[[Accounting], float], budget_s: float) -> GridPlan:
-    """Take runs from the cheapest up while the budget holds them."""
-    orders = sorted((_order(config, step_s) for config in configs), key=lambda order: order.expected_s)
-    left_s = budget_s - WORKER_START_S
-    taken: list[RunOrder] = []
-    for order in orders:
-        left_s -= order.expected_s
-        if left_s < 0:
-            break
-        taken.append(order)
-    return GridPlan(tuple(taken), tuple(orders[len(taken) :]), budget_s)
-
-
-def _order(config: TrainingConfig, step_s: Callable[[Accounting], float]) -> RunOrder:
-    accounting = None
-    if config.model and config.batch:
-        accounting = account(config.model, config.batch, config.seq_len, config.dtype, config.optimizer)
-    return RunOrder(config=config, expected_s=expected_run_s(config, accounting, step_s))
+    def as_completed(self) -> Iterator[Ended]:
+        """Every job handed in so far, as each is over; meanwhile what workers report goes to whoever listens."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are trained: the device, threads and CPUs of a worker, and where its log goes."""
+    """One worker's place: its threads, and the CPUs that it keeps to."""
 
-    device: Literal["cpu", "cuda"]
     threads: int
     affinity: tuple[int, ...] | None
-    log_path: Path
 
 
-def run_grid(
-    plan: GridPlan,
-    corpus: Corpus,
-    place: Place,
-    record: Callable[[JournalEntry], None],
-    tell: Callable[[str], None],
-) -> None:
-    """Train all that the plan holds, and of what it left out whatever a machine faster than expected has time for.
+def share_cpus(slots: int, threads: int, affinity: Sequence[int] | None) -> tuple[Place, ...]:
+    """`slots` places of `threads` CPUs each, none in two of them while there are enough; else none is bound."""
+    if affinity is None or slots * threads > len(affinity):
+        return (Place(threads, None),) * slots
+    return tuple(Place(threads, tuple(affinity[i * threads : (i + 1) * threads])) for i in range(slots))
 
-    Every configuration ends as one recorded run, whatever became of it.
+
+@dataclass
+class LocalExecutor:
+    """Worker processes on this machine, as many as there are places. Leaving it ends them all.
+
+    hear: gets every report of a worker, in the thread that goes through `as_completed`.
     """
-    orders = (*plan.orders, *plan.left_out)
-    pending = list(orders)
-    deadline_s = time.monotonic() + plan.budget_s
-    names = {order.key: str(order.config) for order in pending}
 
-    def start(left: list[RunOrder]) -> Worker:
-        job = TrainJob(
-            device=place.device,
-            threads=place.threads,
-            affinity=place.affinity,
-            train_path=str(corpus.train_path),
-            validation_path=str(corpus.validation_path),
-            budget_s=deadline_s - time.monotonic(),
-            orders=tuple(left),
-        )
-        return Worker(WORKER_MODULE, job, worker_environment(place.threads), place.log_path)
+    places: Sequence[Place]
+    log_path: Path
+    hear: Callable[[Message], None]
+    _jobs: "queue.Queue[TrunkJob | None]" = field(default_factory=queue.Queue)
+    _events: "queue.Queue[Message | Ended | Exception]" = field(default_factory=queue.Queue)
+    _seats: list["_Seat"] = field(default_factory=list)
+    _open: int = 0
 
-    def take(message: Message) -> None:
-        if isinstance(message, Refused):
-            raise DeviceError(message.reason)
-        if isinstance(message, Progress):
-            done = len(orders) - len(pending)
-            far = f"{names[message.key]}, {message.fraction:.0%}, {message.note}"
-            tell(f"training run {done} of {len(plan.orders)}: {far}")
-        elif not isinstance(message, Began):
-            record(message)
+    @property
+    def slots(self) -> int:
+        return len(self.places)
 
-    for death in work_through(pending, start, take, lambda _: SILENCE_S):
-        config = next(order.config for order in orders if order.key == death.key)
-        record(RunTrained(run=TrainingRun(config=config, status="failed", reason=death.reason)))
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for seat in self._seats:
+            seat.close()
+            self._jobs.put(None)
+
+    def submit(self, job: TrunkJob) -> None:
+        self._jobs.put(job)
+        self._open += 1
+        if len(self._seats) < min(self.slots, self._open):
+            seat = _Seat(self.places[len(self._seats)], self.log_path, self._events.put)
+            self._seats.append(seat)
+            threading.Thread(target=self._work_at, args=(seat,), daemon=True).start()
+
+    def as_completed(self) -> Iterator[Ended]:
+        while self._open:
+            event = self._events.get()
+            if isinstance(event, Exception):
+                raise event
+            if isinstance(event, Refused):
+                raise DeviceError(event.reason)
+            if isinstance(event, Ended):
+                self._open -= 1
+                yield event
+            else:
+                self.hear(event)
+
+    def _work_at(self, seat: "_Seat") -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._events.put(seat.run(job))
+            except Exception as error:  # it belongs to whoever waits for the job
+                self._events.put(error)
+                return
+
+
+class _ClosedError(Exception):
+    """The executor was left: no job begins any more."""
+
+
+class _Seat:
+    """One place, and the worker that is at it."""
+
+    def __init__(self, place: Place, log_path: Path, hear: Callable[[Message], None]) -> None:
+        self._place, self._log_path, self._hear = place, log_path, hear
+        self._worker: Worker | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # no worker sits down while, or after, the place is closed
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._worker:
+                self._worker.__exit__()
+
+    def run(self, job: TrunkJob) -> Ended:
+        """Have a worker do the job, and where it dies, another what is left of it."""
+        left, death = list(job.orders), None
+        started = time.monotonic()
+        for _ in range(TRIES):
+            budget_s = job.budget_s - (time.monotonic() - started)
+            death = self._try(self._placed(job, left, budget_s), left)
+            if death is None:
+                break
+        return Ended(job, tuple(left), death)
+
+    def _placed(self, job: TrunkJob, left: Sequence[RunOrder], budget_s: float) -> TrunkJob:
+        threads, affinity = self._place.threads, self._place.affinity
+        changes = {"orders": tuple(left), "budget_s": budget_s, "threads": threads, "affinity": affinity}
+        return job.model_copy(update=changes)
+
+    def _try(self, job: TrunkJob, left: list[RunOrder]) -> Death | None:
+        """One try; what is done is taken off `left`."""
+        began: str | None = None
+        worker = self._sit_down(job)
+        try:
+            for message in worker.messages(lambda _: SILENCE_S):
+                if isinstance(message, Began):
+                    began = message.key
+                elif isinstance(message, RunTrained):
+                    left[:] = [order for order in left if order.key != message.run.config.key]
+                self._hear(message)
+        except (WorkerDiedError, WorkerSilentError) as error:
+            worker.__exit__()
+            self._worker = None
+            return death_on(began, error, SILENCE_S)
+        return None
+
+    def _sit_down(self, job: TrunkJob) -> Worker:
+        """The worker at this place, given the job; a new one where there is none."""
+        with self._lock:
+            if self._closed:
+                raise _ClosedError
+            if self._worker:
+                self._worker.send(job)
+            else:
+                self._worker = Worker(WORKER_MODULE, job, worker_environment(job.threads), self._log_path)
+            return self._worker

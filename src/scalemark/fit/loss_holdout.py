@@ -1,0 +1,133 @@
+"""How well the loss law foretells: the largest quarter of the runs, by compute, is hidden and predicted from the rest.
+
+    compute ──>  |  kept  |  kept  |  kept  |  hidden  |   apart = 1: all other runs are kept
+                 |  kept  |  kept  |        |  hidden  |   apart = 4: only those four times below any hidden one
+
+A hidden run is often a later branch of a trunk whose earlier branches are kept: such a prediction reaches further in
+tokens alone, and that trunk's luck is known. `unseen_size` says which hidden runs are of a size that no kept run has.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalemark.errors import FitError
+from scalemark.fit.chinchilla import FEWEST_ROWS, Array, ChinchillaFit, Rows
+from scalemark.fit.joint import fit_law, predict_joint
+from scalemark.fit.prediction import predict_with_scatter, residual_sd
+from scalemark.schema import Estimate, Holdout, TrainingRun
+
+HIDDEN_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class HiddenRuns:
+    """The hidden runs, in the order of their compute, and what was predicted for them.
+
+    apart: the smallest hidden compute over the largest kept. covered: how many lay inside their 90 % intervals.
+    """
+
+    params: tuple[float, ...]
+    tokens: tuple[float, ...]
+    measured: tuple[float, ...]
+    predicted: tuple[Estimate, ...]
+    unseen_size: tuple[bool, ...]
+    n_kept: int
+    above_flops: float
+    apart: float
+    reach: float
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """predicted/measured − 1."""
+        return tuple(predicted.value / loss - 1 for predicted, loss in zip(self.predicted, self.measured, strict=True))
+
+    @property
+    def covered(self) -> int:
+        pairs = zip(self.predicted, self.measured, strict=True)
+        return sum(predicted.low <= loss <= predicted.high for predicted, loss in pairs)
+
+    @property
+    def mean_error(self) -> float:
+        """Mean absolute error; 0.015 reads '1.5 %'."""
+        return float(np.mean(np.abs(self.errors)))
+
+    @property
+    def median_error(self) -> float:
+        return float(np.median(np.abs(self.errors)))
+
+    @property
+    def mean_error_of_unseen_sizes(self) -> float | None:
+        """Mean absolute error where no kept run has the size; None where every size was seen."""
+        errors = [abs(error) for error, unseen in zip(self.errors, self.unseen_size, strict=True) if unseen]
+        return float(np.mean(errors)) if errors else None
+
+    def as_holdout(self) -> Holdout:
+        """What a law carries of it."""
+        return Holdout(
+            variable="compute_flops",
+            above=self.above_flops,
+            errors=self.errors,
+            covered=self.covered,
+            reach=self.reach,
+        )
+
+
+def hold_out_largest(runs: Iterable[TrainingRun], seed: int = 0, apart: float = 1.0) -> HiddenRuns:
+    """The largest quarter of the runs, by compute, predicted from those that have at most 1/apart of any one's compute.
+
+    Runs on a part of the text are left out, as from the loss law. Raises FitError where too few runs are kept.
+    """
+    return predict_hidden(Rows.of(run for run in runs if run.config.unique_tokens is None), seed, apart)
+
+
+def predict_hidden(rows: Rows, seed: int = 0, apart: float = 1.0) -> HiddenRuns:
+    """As `hold_out_largest`, of rows."""
+    hidden_rows, kept_rows = _split(rows, apart)
+    if len(kept_rows) < FEWEST_ROWS or not len(hidden_rows):
+        raise FitError(
+            f"{len(rows)} training runs leave {len(kept_rows)} to predict the largest from, and it takes "
+            f"{FEWEST_ROWS}: train more token counts, or raise the budget"
+        )
+    fit = fit_law(kept_rows, seed)
+    above = float(kept_rows.compute_flops.max())
+    return HiddenRuns(
+        params=_floats(hidden_rows.params),
+        tokens=_floats(hidden_rows.tokens),
+        measured=_floats(hidden_rows.loss),
+        predicted=_predictions(fit, kept_rows, hidden_rows),
+        unseen_size=tuple(bool(unseen) for unseen in ~np.isin(hidden_rows.params, kept_rows.params)),
+        n_kept=len(kept_rows),
+        above_flops=above,
+        apart=float(hidden_rows.compute_flops.min()) / above,
+        reach=float(hidden_rows.compute_flops.max()) / above,
+    )
+
+
+def _split(rows: Rows, apart: float) -> tuple[Rows, Rows]:
+    """The hidden quarter, smallest compute first, and the rows that may be known when predicting it."""
+    rows = rows.only(np.argsort(rows.compute_flops, kind="stable"))
+    first_hidden = len(rows) - int(HIDDEN_SHARE * len(rows))
+    hidden = np.arange(len(rows)) >= first_hidden
+    if not hidden.any():
+        return rows.only(hidden), rows
+    kept = ~hidden & (rows.compute_flops * apart <= rows.compute_flops[hidden].min())
+    return rows.only(hidden), rows.only(kept)
+
+
+def _predictions(fit: ChinchillaFit, kept: Rows, hidden: Rows) -> tuple[Estimate, ...]:
+    log_residuals = np.log(predict_joint(fit.values, kept.params, kept.tokens)) - np.log(kept.loss)
+    scatter = residual_sd(log_residuals, len(fit.values))
+    return tuple(
+        predict_with_scatter(
+            float(np.log(predict_joint(fit.values, params, tokens))),
+            np.log(predict_joint(fit.draws, params, tokens)),
+            scatter,
+        )
+        for params, tokens in zip(hidden.params, hidden.tokens, strict=True)
+    )
+
+
+def _floats(column: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in column)
