@@ -315,7 +315,7 @@ def test_ctrl_c_leaves_a_suite_of_what_was_trained(tmp_path: Path, monkeypatch: 
     done = make_suite().training_runs[0]
 
     def interrupted(*arguments: object) -> None:
-        *_, record, tell = arguments
+        *_, record, _tell = arguments
         record(RunTrained(run=done))  # type: ignore[operator]
         raise KeyboardInterrupt
 

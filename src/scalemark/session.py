@@ -45,6 +45,7 @@ from scalemark.schema import (
 from scalemark.system import machine_state
 from scalemark.train.conduct import Workshop, find_pace, train_within
 from scalemark.train.corpus import Corpus, open_corpus
+from scalemark.train.grid import fits_text
 from scalemark.train.jobs import TokenFiles
 from scalemark.train.pace import Pace
 from scalemark.train.plan import GridPlan, plan_grid
@@ -148,7 +149,11 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     site = replace(site, device=scouted.device)
     earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
     trained = frozenset(entry.run.config.key for entry in earlier if _is_trained(entry))
-    trainings = tuple(placed(config, scouted.device, corpus) for config in request.trainings)
+    trainings = tuple(
+        placed(config, scouted.device, corpus)
+        for config in request.trainings
+        if config.model is None or fits_text(config, corpus.facts.train_tokens)
+    )
     workshop = _workshop(request, folder, site, scouted, corpus)
     pace = find_pace(workshop) if any(config.model for config in trainings) else None
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S

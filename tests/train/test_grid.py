@@ -6,6 +6,7 @@ from scalemark.errors import InputError
 from scalemark.schema import ModelConfig, TaskRef, TrainingConfig
 from scalemark.train.grid import (
     BATCH,
+    MORE_TOKENS,
     REPEATED_EPOCHS,
     REPEATED_WIDTHS,
     SEQ_LEN,
@@ -13,6 +14,7 @@ from scalemark.train.grid import (
     UNIQUE_TOKENS,
     WIDTHS,
     find_grid,
+    fits_text,
     grid_shape,
     repeated_grid,
     training_grid,
@@ -132,8 +134,18 @@ def test_the_repeated_grid_shows_each_part_of_the_text_so_many_times() -> None:
 
 
 def test_a_grid_is_found_by_its_name_and_has_the_seed_that_is_asked() -> None:
-    assert find_grid("plain", 3) == training_grid(seeds=[3])
-    assert find_grid("repeated", 3) == repeated_grid(seed=3)
+    assert find_grid("plain", 3) == training_grid(tokens=MORE_TOKENS, seeds=[3])
+    assert set(repeated_grid(seed=3)) < set(find_grid("repeated", 3))
+    assert {config.seed for config in find_grid("repeated", 3)} == {3}
+
+
+def test_beside_repeated_text_enough_runs_on_new_text_are_trained_for_a_law_to_start_from() -> None:
+    new = [config for config in find_grid("repeated", 0) if config.unique_tokens is None]
+    assert len(new) >= 6
+    assert len({config.tokens for config in new}) >= 2
+
+
+def test_a_grid_that_does_not_exist_is_refused_with_those_that_do() -> None:
     with pytest.raises(InputError, match="there is no grid 'huge': choose from plain, repeated"):
         find_grid("huge", 0)
 
@@ -159,3 +171,10 @@ def test_heads_are_sixteen_wide(width: int, n_head: int) -> None:
 def test_a_run_takes_as_many_steps_as_its_tokens_fill_and_leaves_its_trunk_where_its_rate_falls() -> None:
     assert (LANGUAGE_MODEL.n_steps, LANGUAGE_MODEL.decay_from) == (8, 4)
     assert changed("decay_share").decay_from == 6
+
+
+def test_a_text_is_not_repeated_but_where_that_is_meant() -> None:
+    run, repeated = training_grid([16], [1000])[0], repeated_grid([16], [1024], [100])[0]
+    assert fits_text(run, train_tokens=1000) and fits_text(run, train_tokens=800)
+    assert not fits_text(run, train_tokens=799)
+    assert fits_text(repeated, train_tokens=2000)

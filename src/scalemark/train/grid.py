@@ -11,13 +11,17 @@ from scalemark.schema import ModelConfig, TrainingConfig
 from scalemark.train.schedule import DECAY_SHARE, WARMUP_STEPS, learning_rate_for_width
 
 WIDTHS = (16, 32, 48, 64, 80, 96, 128)
-TOKENS = tuple(2**power for power in range(19, 24))
+# Up to 1.2 epochs of the default text; a longer text has more in it.
+TOKENS = tuple(2**power for power in range(19, 23))
+MORE_TOKENS = tuple(2**power for power in range(19, 28))
+MOST_EPOCHS = 1.25
 # Models of two layers learn to copy earlier text at moments that chance decides, and their losses scatter three times
 # as much from seed to seed as those of four (docs/notes.md).
 N_LAYER, D_HEAD = 4, 16
 BATCH, SEQ_LEN = 4, 128
-UNIQUE_TOKENS = (2**16, 2**18)
-REPEATED_EPOCHS = (1, 2, 4, 8, 16)
+# So little that models learn it by heart; some runs on all of the text tell what its first showing is worth.
+UNIQUE_TOKENS = (2**15, 2**17)
+REPEATED_EPOCHS = (4, 16, 64)
 REPEATED_WIDTHS = (16, 32, 64, 96)
 
 
@@ -48,9 +52,17 @@ def repeated_grid(
     )
 
 
+def fits_text(config: TrainingConfig, train_tokens: int) -> bool:
+    """Whether a text of so many tokens is long enough for a run that is not meant to repeat it."""
+    return config.unique_tokens is not None or config.tokens <= MOST_EPOCHS * train_tokens
+
+
 def find_grid(name: str, seed: int) -> tuple[TrainingConfig, ...]:
     """The grid of this name; raises InputError with the names that exist."""
-    grids = {"plain": lambda: training_grid(seeds=[seed]), "repeated": lambda: repeated_grid(seed=seed)}
+    grids = {
+        "plain": lambda: training_grid(tokens=MORE_TOKENS, seeds=[seed]),
+        "repeated": lambda: (*repeated_grid(seed=seed), *training_grid(REPEATED_WIDTHS, TOKENS[:2], [seed])),
+    }
     if name not in grids:
         raise InputError(f"there is no grid {name!r}: choose from {', '.join(grids)}")
     return grids[name]()

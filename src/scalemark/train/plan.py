@@ -67,16 +67,19 @@ def plan_grid(
 ) -> GridPlan:
     """Choose the runs that tell most about the loss law for their time.
 
-    Runs that no plain law is fitted to (a user's own tasks, repeated text) come first, from the cheapest up. trained:
-    keys of runs that are there already: they cost nothing and tell what they tell.
+    A user's own tasks come first. With runs that repeat text among the configurations, all are taken from the cheapest
+    up: what they tell about repetition has no design yet. trained: keys of runs that are there already: they cost
+    nothing and tell what they tell.
     """
     everything = [Candidate.of(config, step_s) for config in configs]
     done = [candidate for candidate in everything if candidate.config.key in trained]
     new = [candidate for candidate in everything if candidate not in done]
     time_s = PLANNED_SHARE * (budget_s - WORKER_START_S)
-    taken = _cheapest([candidate for candidate in new if not candidate.is_plain], time_s, slots)
+    repeats = any(candidate.config.unique_tokens for candidate in everything)
+    taken = _cheapest([candidate for candidate in new if repeats or candidate.config.task], time_s, slots)
     known = [candidate for candidate in done if candidate.is_plain]
-    taken += choose([candidate for candidate in new if candidate.is_plain], taken, known, time_s, slots)
+    plain = [candidate for candidate in new if candidate.is_plain and candidate not in taken]
+    taken += choose(plain, taken, known, time_s, slots)
     left_out = sorted((candidate for candidate in new if candidate not in taken), key=lambda one: one.added_s(0))
     trunks = [orders for branches in by_trunk([*done, *taken]) if (orders := _orders(branches, done))]
     return GridPlan(
