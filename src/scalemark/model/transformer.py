@@ -20,13 +20,6 @@ EMBEDDING_STD = 1.0
 ATTENTION_SHARPNESS = 10.0
 
 
-class RMSNorm(nn.RMSNorm):
-    """Root-mean-square norm with a gain, over (…, d_model)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.weight)
-
-
 class Attention(nn.Module):
     """Causal self-attention over (batch, seq_len, d_model)."""
 
@@ -40,10 +33,9 @@ class Attention(nn.Module):
         """x and the result: (batch, T, d_model); cos and sin as `rotary_angles` gives them."""
         batch, seq_len, d_model = x.shape
         qkv = self.qkv(x).view(batch, seq_len, 3 * self.n_head, self.d_head)
-        # Queries and keys are rotated and normalised as one tensor: half as many operators as one after the other.
-        # Rotation changes no length, so it may come first, and it leaves contiguous rows for the norm.
+        # Queries and keys are normalised and rotated as one tensor: half as many operators as one after the other.
         qk, v = qkv.split((2 * self.n_head, self.n_head), dim=2)
-        qk = rms_norm(rotate(qk, cos, sin))
+        qk = rotate(F.rms_norm(qk, (self.d_head,)), cos, sin)
         q, k = qk.transpose(1, 2).chunk(2, dim=1)
         scale = ATTENTION_SHARPNESS / self.d_head
         y = F.scaled_dot_product_attention(q, k, v.transpose(1, 2), is_causal=True, scale=scale)
@@ -77,9 +69,9 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.d_model)
+        self.attention_norm = nn.RMSNorm(config.d_model)
         self.attention = Attention(config)
-        self.feed_forward_norm = RMSNorm(config.d_model)
+        self.feed_forward_norm = nn.RMSNorm(config.d_model)
         self.feed_forward = FeedForward(config)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -98,7 +90,7 @@ class Transformer(nn.Module):
         self.config = config
         self.table = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.norm = RMSNorm(config.d_model)
+        self.norm = nn.RMSNorm(config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         if config.tied_head:
             self.head.weight = self.table.weight
@@ -111,7 +103,7 @@ class Transformer(nn.Module):
         """Logits before any softmax, in the dtype of the head."""
         seq_len = tokens.shape[1]
         cos, sin = self.cos[:seq_len], self.sin[:seq_len]
-        x = rms_norm(self.table(tokens))
+        x = F.rms_norm(self.table(tokens), (self.config.d_model,))
         for block in self.blocks:
             x = block(x, cos, sin)
         logits: Tensor = self.head(self.norm(x))
@@ -131,21 +123,6 @@ class Transformer(nn.Module):
         else:
             self.table.weight.normal_(std=EMBEDDING_STD)
             self.head.weight.zero_()
-
-
-def rms_norm(x: Tensor, gain: Tensor | None = None) -> Tensor:
-    """x over the root mean square of its last dimension, times the gain.
-
-    torch has a fused RMSNorm for CUDA, and a compiler fuses its own. In eager mode on CPU it is six operators, fourteen
-    backward. Weight normalisation, x·g/|x| (Salimans & Kingma 2016), is the same with g = √width, and one operator each
-    way. It has no ε: a row of zeros gives NaN, and a mean square below 1e-5 shows in the seventh digit.
-    """
-    width = x.shape[-1]
-    if x.device.type != "cpu" or x.dtype == torch.bfloat16 or torch.compiler.is_compiling():
-        return F.rms_norm(x, (width,), gain)
-    rows = x.reshape(-1, width)
-    normalised, _lengths = torch._weight_norm_interface(rows, rows.new_full((len(rows), 1), width**0.5))
-    return (normalised if gain is None else normalised * gain).view(x.shape)
 
 
 def rotary_angles(seq_len: int, d_head: int) -> tuple[Tensor, Tensor]:
