@@ -25,9 +25,9 @@ from scalemark.session import Request
 from scalemark.train import executor, grid, pace
 from scalemark.train.pace import Pace
 
-# Two branches of one trunk, and a model of another seed. The long one is killed after its step 120.
-CONFIGS = tuple(tiny_config(steps, seed=seed, corpus=None) for steps, seed in ((100, 0), (400, 0), (100, 1)))
-KILLED_AT = 120
+# Two branches of one trunk, and a model of another seed. The long one is killed after its step 100.
+CONFIGS = tuple(tiny_config(steps, seed=seed, corpus=None) for steps, seed in ((80, 0), (300, 0), (80, 1)))
+KILLED_AT = 100
 TEXT, OTHER_TEXT = "synthetic:200k", "synthetic:100k"
 # A machine that was looked at before, so that not every run here takes its time for it.
 SCOUTED = Scouted(
@@ -214,7 +214,7 @@ def _last_kept(folder: RunFolder) -> int:
 def test_a_kill_leaves_a_journal_of_what_was_done_and_no_suite(killed: Killed) -> None:
     entries = read_journal(killed.folder.journal_path)[: len(killed.journal.splitlines())]
     assert isinstance(entries[0], RunStarted)
-    assert [run.config.n_steps for run in trained(entries)] == [100]
+    assert [run.config.n_steps for run in trained(entries)] == [80]
     assert not any(isinstance(entry, RunFinished) for entry in entries)
 
 

@@ -39,6 +39,7 @@ def as_recorded() -> Any:
         SimpleNamespace(id="a-run"),  # type: ignore[arg-type]
         SimpleNamespace(**site),  # type: ignore[arg-type]
         SimpleNamespace(device=DEVICE, facts=facts),  # type: ignore[arg-type]
+        SimpleNamespace(facts=None),  # type: ignore[arg-type]
         n_blocks=3,
     )
 

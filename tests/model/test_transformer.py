@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from scalemark.model.transformer import Attention, Transformer, next_token_loss, rotary_angles, rotate
+from scalemark.model.transformer import (
+    ATTENTION_SHARPNESS,
+    Attention,
+    Transformer,
+    next_token_loss,
+    rotary_angles,
+    rotate,
+)
 from scalemark.schema import ModelConfig
 
 SEQ_LEN = 16
@@ -101,7 +108,7 @@ def test_attention_is_the_softmax_of_normalised_rotated_products() -> None:
             for y in (q, k)
         )
         for place in range(SEQ_LEN):
-            weights = torch.softmax(k[: place + 1] @ q[place] / math.sqrt(PLAIN.d_head), dim=0)
+            weights = torch.softmax(k[: place + 1] @ q[place] * ATTENTION_SHARPNESS / PLAIN.d_head, dim=0)
             mixed[place, head] = weights @ v[: place + 1]
     expected = mixed.flatten(1) @ attention.out.weight.T
     torch.testing.assert_close(attention(x, cos.double(), sin.double())[0], expected, rtol=1e-5, atol=1e-6)

@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_pa
 
 def test_a_file_cut_off_anywhere_is_no_state(kept: Checkpoints, tmp_path: Path) -> None:
     content = (tmp_path / "a.pt").read_bytes()
-    for length in range(0, len(content), 97):
+    for length in range(0, len(content), 397):
         (tmp_path / "a.pt").write_bytes(content[:length])
         assert kept.load("a") is None, f"{length} bytes"
 
@@ -124,20 +124,20 @@ def test_a_flipped_bit_is_found_or_changes_nothing(kept: Checkpoints, tmp_path: 
     content = (tmp_path / "a.pt").read_bytes()
     rng = random.Random(0)
     found = 0
-    for place in rng.sample(range(len(content)), 300):
+    for place in rng.sample(range(len(content)), 120):
         damaged = bytearray(content)
         damaged[place] ^= 1 << rng.randrange(8)
         (tmp_path / "a.pt").write_bytes(damaged)
         state = kept.load("a")
         found += state is None
         assert state is None or same(state, made_state()), f"byte {place}"
-    assert found > 100
+    assert found > 40
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_noise_is_no_state(kept: Checkpoints, tmp_path: Path) -> None:
     rng = random.Random(0)
-    for length in [*range(20), *(rng.randrange(400) for _ in range(100))]:
+    for length in [*range(20), *(rng.randrange(400) for _ in range(60))]:
         (tmp_path / "a.pt").write_bytes(rng.randbytes(length))
         assert kept.load("a") is None
 
