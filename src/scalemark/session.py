@@ -58,6 +58,8 @@ SMALLEST_BUDGET_S = 45.0
 REPORT_S = 12.0
 # What timing gets, at least, where there is training too.
 TIMING_SHARE = 0.45
+# … and of a short budget: with less, too few sizes are timed for a cost law.
+TIMING_AT_LEAST_S = 60.0
 PLAN_COLUMNS = 100
 
 
@@ -212,7 +214,7 @@ def _plan(
     """Share the time between timing and training; what one does not need, the other gets."""
     step_s = pace.step_s if pace else _no_step
     wanted_s = plan_grid(trainings, step_s, math.inf, slots, trained).needed_s
-    timing_s = left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s)
+    timing_s = max(left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s), min(TIMING_AT_LEAST_S, left_s))
     plan = plan_campaign(workloads, scouted, timing_s)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
     return plan, plan_grid(trainings, step_s, training_s, slots, trained)
