@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -154,12 +153,9 @@ def test_ctrl_c_leaves_a_readable_suite_of_what_was_measured(project):
 
 
 def _interrupted(process):
-    """What it printed until it ended. Python drops an interrupt that falls into a destructor; then one repeats it."""
-    for _ in range(3):
-        os.killpg(process.pid, signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=15)[0]
-    raise AssertionError("three interrupts did not end it")
+    """What it printed until it ended."""
+    os.killpg(process.pid, signal.SIGINT)
+    return process.communicate(timeout=90)[0]
 
 
 def _listen_to_ctrl_c() -> None:

@@ -116,10 +116,11 @@ class Whole:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """All of it real, but for the grid and the number of steps that are timed beforehand."""
+    """All of it real, but for the grid, the first look at the machine and the number of steps that are timed."""
     out = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grid, "find_grid", lambda name, seed: CONFIGS)
+        patch.setattr(session, "scout", lambda site: SCOUTED)
         patch.setattr(pace, "STEPS", 8)
         result = train(out, "--jobs", "2")
     assert result.exit_code == 0, result.output
