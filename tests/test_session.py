@@ -31,6 +31,7 @@ SCOUTED = Scouted(
     per_layer_s=0.003,
     s_per_flop=1e-11,
     energy_reason="no counter",
+    worker_start_s=2.0,
     facts={"torch_cpu_capability": "made up"},
 )
 PACE = Pace(per_layer_s=0.001, s_per_gflop=0.01, s_per_gb=0.1)

@@ -31,7 +31,13 @@ KILLED_AT = 100
 TEXT, OTHER_TEXT = "synthetic:200k", "synthetic:100k"
 # A machine that was looked at before, so that not every run here takes its time for it.
 SCOUTED = Scouted(
-    device="cpu", available_bytes=2**36, per_layer_s=0.003, s_per_flop=1e-11, energy_reason="no counter", facts={}
+    device="cpu",
+    available_bytes=2**36,
+    per_layer_s=0.003,
+    s_per_flop=1e-11,
+    energy_reason="no counter",
+    worker_start_s=2.0,
+    facts={},
 )
 PACE = Pace(per_layer_s=0.001, s_per_gflop=0.01, s_per_gb=0.1)
 

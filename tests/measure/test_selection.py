@@ -6,10 +6,8 @@ import pytest
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
 from scalemark.measure.selection import (
     COMPILE_S,
-    KERNELS_S,
     MORE_BLOCKS,
     SHORT_CELL_S,
-    WORKER_START_S,
     PlannedCell,
     allot,
     needed_bytes,
@@ -31,6 +29,7 @@ def scouted(
         per_layer_s=0.003,
         s_per_flop=s_per_flop,
         energy_reason=energy_reason,
+        worker_start_s=2.0,
         facts={},
     )
 
@@ -101,7 +100,7 @@ def test_room_is_kept_for_the_energy_pass_where_there_is_a_counter():
 
 def test_what_a_short_cell_cannot_use_goes_to_a_long_one():
     cells = rounds(0.001, 1.0)
-    overhead_s = WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in cells)
+    overhead_s = sum(cell.start_s for cell in cells)
     short_s, long_s = allot(cells, lambda cell: cell.round_s, overhead_s + 20)
     assert short_s == pytest.approx(ROUNDS_AT_MOST * 0.001)
     assert long_s == pytest.approx(20 - short_s)

@@ -113,22 +113,23 @@ class Campaign:
 
     def run(self) -> None:
         """All passes, within the plan's budget as far as the fewest rounds allow."""
-        deadline = time.monotonic() + self.plan.budget_s
+        deadline = time.monotonic() + self.plan.budget_s - self.plan.energy_s
         for planned in (*self.plan.ruled_out, *map(_planned, self.plan.cells)):
             self.record(planned)
         self._run_pass("memory", 0, [CellOrder(workload=cell.workload) for cell in self._alive()])
         for index in range(self.plan.n_blocks):
             block_s = (deadline - time.monotonic()) / (self.plan.n_blocks - index)
-            self._run_pass("time", index, [*self._timed_orders(block_s), *self._kernel_orders()])
+            cells_s = block_s - self.plan.block_overhead_s
+            self._run_pass("time", index, [*self._timed_orders(cells_s), *self._kernel_orders()])
         self._measure_energy()
 
     def _alive(self) -> list[PlannedCell]:
         return [cell for cell in self.plan.cells if cell.workload.key not in self._ended]
 
-    def _timed_orders(self, block_s: float) -> list[CellOrder]:
+    def _timed_orders(self, cells_s: float) -> list[CellOrder]:
         """Orders for one block, by what rounds were seen to take, or else were expected to."""
         cells = self._alive()
-        shares = allot(cells, lambda cell: self._round_s.get(cell.workload.key, cell.round_s), block_s)
+        shares = allot(cells, lambda cell: self._round_s.get(cell.workload.key, cell.round_s), cells_s)
         return [CellOrder(workload=cell.workload, budget_s=s) for cell, s in zip(cells, shares, strict=True)]
 
     def _measure_energy(self) -> None:

@@ -49,7 +49,8 @@ class Scouted(Frozen):
     """First look at the machine: enough to say beforehand what fits and how long it takes.
 
     A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs + s_per_activation_byte ·
-    activation bytes. energy_reason: why energy cannot be measured; None where it can.
+    activation bytes. energy_reason: why energy cannot be measured; None where it can. worker_start_s: from the making
+    of a worker's process until its device has run a first kernel.
     """
 
     kind: Literal["scouted"] = "scouted"
@@ -59,4 +60,5 @@ class Scouted(Frozen):
     s_per_flop: float
     s_per_activation_byte: float = 0.0
     energy_reason: str | None
+    worker_start_s: float
     facts: Facts

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from scalemark.measure.energy.observe import CELL_S, COARSE_CELL_S
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
 from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
@@ -15,7 +16,8 @@ FEW_BLOCKS, MORE_BLOCKS = 3, 5
 ENOUGH_FOR_MORE_S = 150.0
 # The seconds and shares below are rough readings of one two-core machine. They decide what is begun, never a result:
 # from the second block on, times are those that the first one saw.
-WORKER_START_S = 3.0
+# What a worker takes beyond its start, which the scout times: to end, and for the next one to be asked for.
+WORKER_END_S = 1.0
 KERNELS_S = 3.5
 CELL_START_S = 0.16
 # The first round of a cell touches all its memory for the first time; a followed one does so in every allocation.
@@ -23,7 +25,8 @@ FIRST_ROUND_SLOWNESS = 1.5
 MEMORY_SLOWNESS = 2.0
 # torch.compile in its first call, forward and backward, without a cache: much the same for every rung.
 COMPILE_S = 20.0
-ENERGY_WINDOW_S = 1.2
+# Finding out how often the counter moves, and watching the device idle.
+ENERGY_PASS_S = 3.0
 INITIALISED_PARAMS_PER_S = 1.2e8
 # Two turns: what a short cell is timed for in each block, at least.
 SHORT_CELL_S = 0.2
@@ -77,23 +80,30 @@ class Plan:
     ruled_out: tuple[CellPlanned, ...]
     budget_s: float
     energy: bool
+    worker_s: float
     n_blocks: int = FEW_BLOCKS
+
+    @property
+    def block_overhead_s(self) -> float:
+        """What a block takes before its first cell."""
+        return self.worker_s + KERNELS_S
 
     @property
     def expected_s(self) -> float:
         """Seconds of all passes, with the rounds that the budget allows."""
-        blocks_s = self.n_blocks * (WORKER_START_S + KERNELS_S + sum(cell.start_s for cell in self.cells))
+        blocks_s = self.n_blocks * (self.block_overhead_s + sum(cell.start_s for cell in self.cells))
         rounds_s = self.n_blocks * sum(allot(self.cells, lambda cell: cell.round_s, self._block_s))
-        return WORKER_START_S + sum(map(memory_pass_s, self.cells)) + blocks_s + rounds_s + self._energy_s
+        return self.worker_s + sum(map(memory_pass_s, self.cells)) + blocks_s + rounds_s + self.energy_s
 
     @property
-    def _energy_s(self) -> float:
-        return sum(ENERGY_WINDOW_S + cell.start_s for cell in self.cells) if self.energy else 0.0
+    def energy_s(self) -> float:
+        """Seconds of the energy pass, after the blocks."""
+        return self.worker_s + ENERGY_PASS_S + sum(map(energy_pass_s, self.cells)) if self.energy else 0.0
 
     @property
     def _block_s(self) -> float:
-        left_s = self.budget_s - WORKER_START_S - sum(map(memory_pass_s, self.cells)) - self._energy_s
-        return left_s / self.n_blocks
+        left_s = self.budget_s - self.worker_s - sum(map(memory_pass_s, self.cells)) - self.energy_s
+        return left_s / self.n_blocks - self.block_overhead_s
 
 
 def memory_pass_s(cell: PlannedCell) -> float:
@@ -101,20 +111,24 @@ def memory_pass_s(cell: PlannedCell) -> float:
     return cell.build_s + 3 * MEMORY_SLOWNESS * cell.round_s
 
 
+def energy_pass_s(cell: PlannedCell) -> float:
+    """Build, one round, and windows that are as long as the counter of the device is coarse."""
+    return cell.start_s + (COARSE_CELL_S if cell.workload.device == "cuda" else CELL_S)
+
+
 def least_rounds_s(round_s: float) -> float:
     """Seconds of rounds that a cell gets in each block, at least: a few rounds of a short one tell nothing of noise."""
     return max(ROUNDS_AT_LEAST * round_s, min(SHORT_CELL_S, ROUNDS_AT_MOST * round_s))
 
 
-def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float], block_s: float) -> tuple[float, ...]:
-    """Seconds of timed rounds for each cell of one block that may take `block_s`.
+def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float], cells_s: float) -> tuple[float, ...]:
+    """Seconds of timed rounds for each cell of one block, all of whose cells may take `cells_s`.
 
     Everyone gets the fewest rounds; what is left is shared out from the shortest cell up, so that what a short one
     cannot use goes to the long ones.
     """
-    left_s = block_s - WORKER_START_S - KERNELS_S
     least_s = [least_rounds_s(round_s(cell)) for cell in cells]
-    left_s -= sum(cell.start_s for cell in cells) + sum(least_s)
+    left_s = cells_s - sum(cell.start_s for cell in cells) - sum(least_s)
     shares: dict[int, float] = {}
     by_length = sorted(range(len(cells)), key=lambda index: round_s(cells[index]))
     for position, index in enumerate(by_length):
@@ -134,18 +148,19 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     n_blocks = MORE_BLOCKS if budget_s >= ENOUGH_FOR_MORE_S else FEW_BLOCKS
     cells = sorted((_expect(workload, scouted, n_blocks) for workload in workloads), key=lambda cell: cell.least_s)
     fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
-    left_s = budget_s - WORKER_START_S - n_blocks * (WORKER_START_S + KERNELS_S)
+    worker_s = scouted.worker_start_s + WORKER_END_S
+    left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
     for_laws = [cell for cell in fitting if cell.workload.is_plain_step]
     others = [cell for cell in fitting if not cell.workload.is_plain_step]
     chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
     chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
     chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
-    return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, n_blocks)
+    return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, worker_s, n_blocks)
 
 
 def _least_s(cell: PlannedCell, energy: bool) -> float:
-    return cell.least_s + (ENERGY_WINDOW_S + cell.start_s if energy else 0.0)
+    return cell.least_s + (energy_pass_s(cell) if energy else 0.0)
 
 
 def _cheapest(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list[PlannedCell]:

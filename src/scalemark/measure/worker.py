@@ -124,11 +124,16 @@ def _started(job: MeasureJob) -> WorkerStarted:
     return WorkerStarted(
         purpose=job.purpose,
         index=job.block_index,
-        start_s=round(time.time() - psutil.Process().create_time(), 3),
+        start_s=_age_s(),
         threads=torch.get_num_threads(),
         affinity=None if affinity is None else tuple(affinity),
         environment=moving_variables(os.environ),
     )
+
+
+def _age_s() -> float:
+    """Seconds since this process was made."""
+    return round(time.time() - psutil.Process().create_time(), 3)
 
 
 def _without_collector() -> None:
@@ -235,6 +240,8 @@ def _energy_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
 
 def _scout(job: MeasureJob, device: Device) -> Scouted:
     """Three shapes and the energy counter, in a few seconds."""
+    _load(device)
+    worker_start_s = _age_s()
     tokens = np.fromfile(job.token_path, dtype=np.uint8)
     workloads = [
         Workload(phase="step", model=model, batch=batch, seq_len=seq_len, device=device, optimizer="adamw")
@@ -251,6 +258,7 @@ def _scout(job: MeasureJob, device: Device) -> Scouted:
         s_per_flop=s_per_gflop / 1e9,
         s_per_activation_byte=s_per_gb / 1e9,
         energy_reason=counter.reason,
+        worker_start_s=worker_start_s,
         facts=torch_facts(device),
     )
 
