@@ -131,3 +131,18 @@ def test_a_compiled_cell_is_planned_with_the_time_that_compiling_takes():
     n_workers = MORE_BLOCKS + 1  # each block's, and the memory pass's: none finds what another one compiled
     assert seconds[True] - seconds[False] == pytest.approx(n_workers * COMPILE_S)
     assert compiled not in {cell.workload for cell in plan_campaign([*LADDER, compiled], scouted(), 60).cells}
+
+
+def test_where_all_steps_cost_alike_the_few_that_fit_span_the_ladder():
+    launch_bound = scouted().model_copy(update={"per_layer_s": 1e-5, "s_per_flop": 1e-15})
+    alike = LADDER[:7]
+    plan = plan_campaign(alike, launch_bound, 28)
+    chosen = [cell.workload for cell in plan.cells]
+    assert 3 <= len(chosen) < len(alike)
+    assert {alike[0], alike[-1]} <= set(chosen)
+
+
+def test_where_prices_differ_the_cheapest_steps_are_chosen():
+    plan = plan_campaign(LADDER, scouted(s_per_flop=1e-10), 60)
+    chosen = [cell.workload for cell in plan.cells]
+    assert set(chosen) == set(LADDER[: len(chosen)])

@@ -31,6 +31,7 @@ from scalemark.schema import RunTrained, TrainingRun
 from scalemark.train.jobs import TrunkJob
 
 HERE = Path(__file__).parent
+leaving = False
 
 def note(word):
     with (HERE / "notes").open("a") as file:
@@ -43,6 +44,9 @@ def wait_for(name):
     return (HERE / name).exists()
 
 def work(job, emit):
+    global leaving
+    if leaving:
+        os._exit(7)
     for order in job.orders:
         emit(Began(key=order.key))
         name, arguments = order.config.task.function, dict(order.config.task.arguments)
@@ -60,6 +64,7 @@ def work(job, emit):
         if name == "meets":
             (HERE / arguments["me"]).touch()
             word += f" {'met' if wait_for(arguments['other']) else 'alone'}"
+        leaving = name == "leaves"
         emit(RunTrained(run=TrainingRun(config=order.config, status="ok", reason=word)))
 
 serve(TrunkJob, work)
@@ -226,6 +231,13 @@ def test_one_that_dies_every_time_costs_its_own_runs_and_the_rest_is_done(stage:
 def test_an_exit_status_is_named(stage: Stage) -> None:
     (ended,) = all_of(stage.executor(), job(act("ends")))
     assert ended.death and "exit status 7" in ended.death.reason
+
+
+def test_a_worker_that_dies_between_two_jobs_costs_neither(stage: Stage) -> None:
+    first, second = act("leaves"), act("fine")
+    assert [one.death for one in all_of(stage.executor(), job(first), job(second))] == [None, None]
+    assert set(stage.runs) == {str(first), str(second)}
+    assert len({pid for _, pid in stage.notes}) == 2
 
 
 def test_workers_that_cannot_even_begin_end_the_grid_with_one_error(

@@ -19,7 +19,7 @@ from scalemark.model.transformer import Transformer, next_token_loss
 from scalemark.schema import TrainingConfig, TrainingRun
 from scalemark.train import learner, trunk
 from scalemark.train.checkpoint import Checkpoints
-from scalemark.train.corpus import Corpus, open_tokens, prepare_kjv, spread_windows
+from scalemark.train.corpus import Corpus, open_corpus, open_tokens, spread_windows
 from scalemark.train.grid import grid_shape
 from scalemark.train.jobs import TokenFiles
 from scalemark.train.schedule import TABLE_SCALE, warmup_stable_decay
@@ -410,7 +410,7 @@ def test_tokens_of_two_bytes_train_like_those_of_one(
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return prepare_kjv(tmp_path_factory.mktemp("corpus"))
+    return open_corpus("kjv", tmp_path_factory.mktemp("corpus"))
 
 
 def test_a_second_of_training_beats_knowing_only_how_frequent_each_byte_is(

@@ -20,7 +20,8 @@ def require(device: Device) -> None:
     """Raise DeviceError where the device is not there."""
     if device == "cuda" and not torch.cuda.is_available():
         reason = "this torch has no CUDA" if torch.version.cuda is None else "no CUDA device was found"
-        raise DeviceError(f"cannot measure on cuda: {reason}; run `scalemark doctor`, or use --scale-device cpu")
+        instead = "use --scale-device cpu (`scalemark train`: --device cpu)"
+        raise DeviceError(f"cannot measure on cuda: {reason}; run `scalemark doctor`, or {instead}")
 
 
 def synchronise(device: Device) -> None:

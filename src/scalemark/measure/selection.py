@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import log
 
 from scalemark.measure.energy.observe import CELL_S, COARSE_CELL_S
 from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
@@ -43,6 +44,8 @@ PROCESS_BYTES = 400 * 2**20
 LAW_SHARE = 0.65
 # … and so many of them before anything else gets any: of fewer sizes no law can be fitted.
 FEWEST_FOR_LAWS = 9
+# Cells that cost no more than this many times the cheapest are taken for what they tell, not for their price.
+ALIKE = 1.6
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     """Choose the cells that fit the memory and the time, in each class cheapest first.
 
     Whole float32 steps come first, up to their share of the time: the cost laws need them. The rest takes what is left.
+    Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model as on a
+    large one, and small ones alone would tell it nothing but the cost of launching kernels.
     """
     energy = scouted.energy_reason is None
     n_blocks = MORE_BLOCKS if budget_s >= ENOUGH_FOR_MORE_S else FEW_BLOCKS
@@ -150,13 +155,30 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
     worker_s = scouted.worker_start_s + WORKER_END_S
     left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
-    for_laws = [cell for cell in fitting if cell.workload.is_plain_step]
+    for_laws = _widest_first([cell for cell in fitting if cell.workload.is_plain_step])
     others = [cell for cell in fitting if not cell.workload.is_plain_step]
     chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
     chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
     chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, worker_s, n_blocks)
+
+
+def _widest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Cells of like price ordered so that each is as far as can be, in FLOPs, from all before it; then the others."""
+    alike = [cell for cell in cells if cell.least_s <= ALIKE * cells[0].least_s]
+    ordered: list[PlannedCell] = []
+    while alike:
+        furthest = max(alike, key=lambda cell: min((_gap(cell, other) for other in ordered), default=0.0))
+        ordered.append(furthest)
+        alike.remove(furthest)
+    return [*ordered, *(cell for cell in cells if cell not in ordered)]
+
+
+def _gap(one: PlannedCell, other: PlannedCell) -> float:
+    """Factor in model FLOPs between two cells, as a logarithm."""
+    assert one.accounting and other.accounting
+    return abs(log(one.accounting.flops.model_flops("step") / other.accounting.flops.model_flops("step")))
 
 
 def _least_s(cell: PlannedCell, energy: bool) -> float:

@@ -167,7 +167,8 @@ class _Seat:
 
     def _try(self, job: TrunkJob, left: list[RunOrder]) -> Death | None:
         """One try; what is done is taken off `left`."""
-        began: str | None = None
+        # One that has worked before may die between two jobs: that is a death of the first run of the next.
+        began = left[0].key if self._worker else None
         worker = self._sit_down(job)
         try:
             for message in worker.messages(lambda _: SILENCE_S):

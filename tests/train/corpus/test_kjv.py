@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalemark.errors import StoreError
-from scalemark.train.corpus import Corpus, open_corpus, open_tokens, prepare_kjv
+from scalemark.train.corpus import Corpus, open_corpus, open_tokens
 from scalemark.train.corpus.kjv import kjv_documents, kjv_path
 
 
@@ -39,10 +39,6 @@ def test_it_is_the_text_that_earlier_results_name(corpus: Corpus) -> None:
     assert corpus.identity == "kjv@d1a654d47a11"
     assert (corpus.facts.documents, corpus.facts.bytes_per_token, corpus.dtype) == (66, 1.0, "uint8")
     assert (corpus.facts.train_tokens, corpus.facts.validation_tokens) == (3_572_597, 564_855)
-
-
-def test_its_old_name_still_opens_it(corpus: Corpus) -> None:
-    assert prepare_kjv(corpus.train_path.parents[1]) == corpus
 
 
 def test_other_bytes_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from scalemark.train.corpus.sources import find_source
 from scalemark.train.corpus.tokenizer import check_tokenizer
 from scalemark.train.corpus.windows import epoch_order, open_tokens, spread_windows, windows
 
-__all__ = ["Corpus", "epoch_order", "open_corpus", "open_tokens", "prepare_kjv", "spread_windows", "windows"]
+__all__ = ["Corpus", "epoch_order", "open_corpus", "open_tokens", "spread_windows", "windows"]
 
 
 def open_corpus(spec: str, folder: Path, tokenizer: str = "bytes") -> Corpus:
@@ -33,8 +33,3 @@ def open_corpus(spec: str, folder: Path, tokenizer: str = "bytes") -> Corpus:
     check_tokenizer(tokenizer, source)
     key = cache_key(source, tokenizer)
     return find_prepared(folder, key) or prepare(source, tokenizer, folder, key)
-
-
-def prepare_kjv(folder: Path) -> Corpus:
-    """The default corpus."""
-    return open_corpus("kjv", folder)
