@@ -26,7 +26,7 @@ import numpy as np
 
 from scalemark.errors import FitError, InputError
 from scalemark.fit.rows import FEWEST_SIZES, Rows
-from scalemark.fit.solver import Array, Problem, curvature_by_differences
+from scalemark.fit.solver import Array, Problem
 
 # Bounds: a term below e^-12 of the smallest loss is nothing; an exponent near 0 makes a term one with E.
 _SMALLEST_LOG_SHARE, _LARGEST_LOG_SHARE = -12.0, 5.0
@@ -100,7 +100,7 @@ class PowerSum:
 
     def curvature(self, theta: Array, jacobian: Array, slope: Array) -> Array:
         """Of a log-sum-exp with linear logs: the terms' spread about their mean, weighted by their shares."""
-        found = -np.matmul(jacobian * slope[:, None], jacobian.transpose(0, 2, 1))
+        found = -_weighted_squares(jacobian, slope)
         for term in self.terms:
             weighted = slope * jacobian[:, term.scale]
             if term.x is None:
@@ -149,7 +149,29 @@ class OverlapSum:
         return both, share, 1 - share, (both - share * of_n - (1 - share) * of_d) / q, x, y
 
     def curvature(self, theta: Array, jacobian: Array, slope: Array) -> Array:
-        return curvature_by_differences(self, theta, jacobian, slope)
+        """Of w: s·(1 − s)/q · k·kᵀ, k = d(u, −v, −(u − v)/q), as u, v and q are linear; E adds how w differs from e."""
+        a, b, alpha, beta, q = (column[:, None] for column in self._of_joint(theta))
+        apart = (a - alpha * self.data.x - b + beta * self.data.y) / q
+        by_n, by_d = (jacobian[:, 0], jacobian[:, 1]) if self.kaplan else (jacobian[:, 1], jacobian[:, 2])
+        one, x, y = np.ones_like(by_n), self.data.x + 0 * by_n, self.data.y + 0 * by_n
+        if self.kaplan:
+            return _weighted_squares(np.stack([one, -one, -x, y - apart], axis=1), slope * by_n * by_d / q)
+        reducible = by_n + by_d
+        inner = _weighted_squares(
+            np.stack([0 * one, one, -one, -x, y, -apart], axis=1), slope * by_n * by_d / (reducible * q)
+        )
+        outer = jacobian.copy()
+        outer[:, 0] = -reducible
+        return inner + _weighted_squares(outer, slope * (1 - reducible) / reducible)
+
+    def _of_joint(self, theta: Array) -> Array:
+        """a, b, alpha, beta and q, shape (5, problems)."""
+        return np.asarray(theta[:, [0, 1, 2, 3, 3]].T if self.kaplan else theta[:, 1:].T)
+
+
+def _weighted_squares(vectors: Array, weights: Array) -> Array:
+    """Σ over rows of weight · vector · vectorᵀ; vectors: (problems, parameters, rows)."""
+    return np.asarray(np.matmul(vectors * weights[:, None], vectors.transpose(0, 2, 1)))
 
 
 class Form(ABC):

@@ -15,11 +15,13 @@ from scalemark.fit.loss_holdout import predict_hidden
 from scalemark.fit.prediction import extrapolation, predict_with_scatter, range_of, residual_sd
 from scalemark.fit.rows import FEWEST_TRUNKS, Rows
 from scalemark.fit.solver import Array
-from scalemark.schema import Estimate, Holdout, Law, Parameter, Range, TrainingRun
+from scalemark.schema import CurvePoint, Estimate, Holdout, Law, Parameter, Range, TrainingRun
 from scalemark.stats import percentile_interval
 
 # An interval this wide (high over low) does not tell the parameter.
 FEWEST_ROWS = CHINCHILLA.fewest_rows
+FARTHEST_CURVE = 10.0
+CURVE_POINTS = 25
 VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "K": 100.0, "alpha": 3.0, "beta": 3.0, "gamma": 3.0, "p": 10.0}
 MEANINGS = {
     "E": ("nats/token", "loss that no model of this form goes below on this text"),
@@ -47,10 +49,11 @@ def fit_loss_law(runs: Iterable[TrainingRun], seed: int = 0, with_holdout: bool 
             f"train at least {FEWEST_ROWS}, with a larger budget"
         )
     fit = fit_law(rows, seed)
-    return _law(fit, rows, _holdout(rows, seed) if with_holdout else None)
+    return law_of(fit, rows, _holdout(rows, seed) if with_holdout else None)
 
 
-def _law(fit: LossFit, rows: Rows, holdout: Holdout | None) -> Law:
+def law_of(fit: LossFit, rows: Rows, holdout: Holdout | None = None, subject: str | None = None) -> Law:
+    """A fit as a law: its parameters for people, its domain and what must be known to read it."""
     log_residuals = np.log(fit.predict(rows.params, rows.tokens)) - np.log(rows.loss)
     parameters = described(fit.form.parameters, fit.values, fit.draws, fit.at_bound)
     vague = [parameter.name for parameter in parameters if not parameter.identified]
@@ -58,7 +61,7 @@ def _law(fit: LossFit, rows: Rows, holdout: Holdout | None) -> Law:
         kind="loss",
         form=fit.form.formula,
         unit="nats/token",
-        subject=subject_of(rows),
+        subject=subject or subject_of(rows),
         parameters=parameters,
         domain=domain_of(rows),
         n=len(rows),
@@ -159,6 +162,16 @@ def frontier(law: Law, compute_flops: float) -> tuple[float, float, Estimate]:
     params = float(form.optimal_params(np.array(law.coefficients), compute_flops))
     tokens = compute_flops / 6 / params
     return params, tokens, predict_loss(law, params, tokens)
+
+
+def frontier_curve(law: Law) -> tuple[CurvePoint, ...]:
+    """The lowest loss at each compute, from the smallest run to ten times the largest."""
+    span = law.domain["compute_flops"]
+    points = []
+    for compute in np.geomspace(span.low, span.high * FARTHEST_CURVE, CURVE_POINTS):
+        params, tokens, loss = frontier(law, float(compute))
+        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=loss_extrapolation(law, params, tokens)))
+    return tuple(points)
 
 
 def loss_extrapolation(law: Law, params: float, tokens: float) -> float:

@@ -92,9 +92,14 @@ def fit_repeated_law(runs: Iterable[TrainingRun], seed: int = 0) -> Law:
 
     Uses every finished run of our models that says how often it saw its text.
     """
-    rows = _rows(runs)
+    return fit_repeated_rows(Rows.of(run for run in runs if run.epochs), seed)
+
+
+def fit_repeated_rows(rows: Rows, seed: int = 0, replicates: int = REPLICATES) -> Law:
+    """As `fit_repeated_law`, of rows whose epochs are known."""
+    _check(rows)
     rng = np.random.default_rng(seed)
-    weights = resample(rows.groups, rows.params, rows.tokens, REPLICATES, rng, len(NAMES), fitted=~rows.repeats)
+    weights = resample(rows.groups, rows.params, rows.tokens, replicates, rng, len(NAMES), fitted=~rows.repeats)
     values, draws, at_bound = _fit(rows, weights[(weights[:, rows.repeats] > 0).any(axis=1)])
     return _law(rows, values, draws, at_bound)
 
@@ -152,7 +157,8 @@ def compare_with_plain(runs: Iterable[TrainingRun]) -> PlainComparison:
 
     A trunk without which the rest does not tell the laws is not tried. Raises FitError where none can be left out.
     """
-    rows = _rows(runs)
+    rows = Rows.of(run for run in runs if run.epochs)
+    _check(rows)
     plain_rows = rows.only(~rows.repeats)
     trunks = np.unique(rows.trunks[rows.repeats])
     weights = np.array([rows.trunks != trunk for trunk in trunks], dtype=float)
@@ -225,9 +231,8 @@ def _worse(group: Sequence[WorseWithSize]) -> list[WorseWithSize]:
 # --- the fit ----------------------------------------------------------------------------------------------------------
 
 
-def _rows(runs: Iterable[TrainingRun]) -> Rows:
-    """Every row whose epochs are known, if those that repeat text and those that do not are enough."""
-    rows = Rows.of(run for run in runs if run.epochs)
+def _check(rows: Rows) -> None:
+    """Raise FitError unless the rows that repeat text and those that do not are enough."""
     n_repeated = int(rows.repeats.sum())
     if n_repeated < FEWEST_REPEATED:
         raise FitError(
@@ -239,7 +244,6 @@ def _rows(runs: Iterable[TrainingRun]) -> Rows:
             f"{len(rows) - n_repeated} training runs saw no text twice, and what new text is worth takes "
             f"{FEWEST_ROWS}: train more on all of the text"
         )
-    return rows
 
 
 def _fit(rows: Rows, weights: Array) -> tuple[Array, Array, tuple[bool, ...]]:

@@ -62,6 +62,7 @@ MFU_TITLE = "MFU (vs GEMM)"
 # What a step's FLOPs are: 2 per weight and token forward, twice that backward, and attention over all pairs.
 FLOP_CONVENTION = "6N + full attention"
 MOST_INCONCLUSIVE_ROWS = 5
+MOST_ERRORS_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -479,14 +480,15 @@ def run_model(run: TrainingRun) -> str:
 
 def law_tables(analysis: Analysis) -> tuple[Table, ...]:
     """One table per law that holds, one note per law that could not be fitted."""
-    fitted = tuple(map(_law_table, analysis.laws))
+    fitted = tuple(map(law_table, analysis.laws))
     missing = tuple(
         Table(LAW_TITLES[kind], (), (), f"No law: {reason}") for kind, reason in analysis.missing_laws.items()
     )
     return fitted + missing
 
 
-def _law_table(law: Law) -> Table:
+def law_table(law: Law) -> Table:
+    """A law's parameters, and in its note the form, what it was fitted to and how it did on what was hidden."""
     columns = (
         Column("parameter"),
         Column("value", "number"),
@@ -520,7 +522,11 @@ def _law_note(law: Law) -> str:
 def _holdout(holdout: Holdout | None) -> str:
     if holdout is None:
         return "Not tried on hidden measurements."
-    errors = ", ".join(map(change, holdout.errors))
+    if len(holdout.errors) > MOST_ERRORS_LISTED:
+        typical = sum(map(abs, holdout.errors)) / len(holdout.errors)
+        errors = f"{format_percent(typical)} on average"
+    else:
+        errors = ", ".join(map(change, holdout.errors))
     above = quantity(holdout.variable, holdout.above)
     if not holdout.variable.endswith(("_s", "_bytes")):
         above = format_amount(holdout.above)
