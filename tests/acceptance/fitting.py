@@ -74,7 +74,7 @@ def show_speed(rows: Rows) -> Iterator[str]:
     ours = seconds_of(lambda: fit_form(CHINCHILLA, rows, replicates=REPLICATES))
     theirs = SAMPLE * (seconds_of(lambda: search_as_published(rows)) + seconds_of(lambda: refit_as_published(rows)))
     yield f"- Global search and {REPLICATES:,} refits of {len(rows)} rows: **{ours:.2f} s**."
-    yield f"- The published way, from every {SAMPLE}th start and refit: {theirs:.0f} s, **{theirs / ours:.0f} times** as long."
+    yield f"- The published way, scaled from every {SAMPLE}th start and refit: {theirs:.0f} s, **{theirs / ours:.0f} ×**."
     yield ""
     yield "| rows | refits | seconds | µs per row and refit |"
     yield "|---:|---:|---:|---:|"
@@ -129,7 +129,7 @@ def show_coverage(rows: Rows) -> Iterator[str]:
     residuals = np.log(rows.loss) - np.log(fit.predict(rows.params, rows.tokens))
     held = np.array([holds(fit.values, rows, residuals - np.median(residuals), seed) for seed in range(SIMULATIONS)])
     names = [*CHINCHILLA.parameters, "a", *(f"loss of {n / 1e9:.0f} B after {d / 1e12:.1f} T" for n, d in PREDICTED)]
-    yield f"{SIMULATIONS} data sets with the design and the residuals of the real one, {SIMULATED_REPLICATES} refits each:"
+    yield f"{SIMULATIONS} data sets of the real design and residuals, {SIMULATED_REPLICATES} refits each:"
     yield ""
     yield "| " + " | ".join(names) + " |"
     yield "|" + "---:|" * len(names)
