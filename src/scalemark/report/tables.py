@@ -510,13 +510,18 @@ def _law_note(law: Law) -> str:
     largest = max(map(abs, law.residuals), default=None)
     parts = [
         f"{law.form} ({law.unit}), for {law.subject}.",
-        "The measurements do not identify this law: do not predict with it." if law.status == "not_identified" else "",
+        "The measurements leave some of its parameters open." if law.status == "not_identified" else "",
         f"Fitted to {law.n} measurements, {fitted_range(law)}." if law.domain else f"Fitted to {law.n} measurements.",
         "" if largest is None else f"Largest residual {format_percent(largest)}.",
         _holdout(law.holdout),
-        *law.notes,
+        *map(_sentence, law.notes),
     ]
     return " ".join(filter(None, parts))
+
+
+def _sentence(note: str) -> str:
+    """A note that stands on its own line elsewhere, among others."""
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _holdout(holdout: Holdout | None) -> str:
