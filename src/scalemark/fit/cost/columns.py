@@ -5,7 +5,7 @@
 A column that is missing is derived where that is exact, or its terms are left out, and either is said.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,9 +63,9 @@ def read_columns(frame: pd.DataFrame, target: Target = "seconds") -> Columns:
     told = [name for name in COLUMNS if name in frame]
     numbers = pd.DataFrame({name: _numbers(frame, name) for name in (*told, target)})
     distinct = ~numbers.duplicated().to_numpy()
-    columns = {name: numbers[name].to_numpy(dtype=float)[distinct] for name in numbers}
-    measured = columns.pop(target)
-    rows = tuple(TableRow(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+    kept = numbers[distinct]
+    rows = _rows(kept, told)
+    measured = kept[target].to_numpy(dtype=float)
     tokens = np.array([row.batch * row.seq_len for row in rows])
     return Columns(
         rows=rows,
@@ -81,8 +81,13 @@ def rows_of(frame: pd.DataFrame, told: frozenset[str]) -> tuple[TableRow, ...]:
     absent = [name for name in COLUMNS if name in told and name not in frame]
     if absent:
         raise InputError(f"the law was fitted with {', '.join(absent)}: give a column for each to predict with")
-    columns = {name: _numbers(frame, name).to_numpy(dtype=float) for name in COLUMNS if name in told}
-    return tuple(TableRow(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True))
+    names = [name for name in COLUMNS if name in told]
+    return _rows(pd.DataFrame({name: _numbers(frame, name) for name in names}), names)
+
+
+def _rows(numbers: pd.DataFrame, names: Sequence[str]) -> tuple[TableRow, ...]:
+    table = numbers[list(names)].to_numpy(dtype=float)
+    return tuple(TableRow(**dict(zip(names, map(float, values), strict=True))) for values in table)
 
 
 def _numbers(frame: pd.DataFrame, name: str) -> "pd.Series[float]":
@@ -113,15 +118,14 @@ def _notes(told: frozenset[str], n_repeated: int) -> tuple[str, ...]:
 
 # --- terms ------------------------------------------------------------------------------------------------------------
 
-_Quantity = Callable[[TableRow], float]
-
 
 def table_form(columns: Columns) -> tuple[Form, tuple[str, ...]]:
     """The sum of every term that the columns tell apart, and a note for each that they do not.
 
     Nothing is chosen by how well it fits: a term that is not needed comes out as 0.
     """
-    terms, notes = [], []
+    terms: list[Term] = []
+    notes: list[str] = []
     for needs, term in _terms(columns.told):
         if needs <= columns.told:
             twin = next((other for other in terms if _is_proportional(term, other, columns.rows)), None)

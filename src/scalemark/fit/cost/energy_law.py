@@ -113,6 +113,7 @@ def _problem(cells: Sequence[Cell], seed: int) -> Problem:
         sizes=Sizes(
             np.array([float(row.accounting.params_non_embedding) for row in rows]),
             np.array([row.accounting.flops.model_flops("step") for row in rows]),
+            np.array([float(row.accounting.items) for row in rows]),
         ),
         seed=seed,
     )

@@ -48,6 +48,6 @@ def _problem(usable: Sequence[tuple[Accounting, PredictedMemory, float]], seed: 
         counted=tuple(predicted for _, predicted, _ in usable),
         values=peaks,
         resampled=np.repeat(peaks[:, None], REPLICATES, axis=1),
-        sizes=Sizes(params, np.zeros_like(params)),
+        sizes=Sizes(params, np.zeros_like(params), np.ones_like(params)),
         seed=seed,
     )

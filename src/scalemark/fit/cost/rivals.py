@@ -1,7 +1,7 @@
 """Simpler laws, to be beaten: what a cost law misses means little until others have missed the same rows.
 
     constant MFU            y = FLOPs / rate
-    power law in N          y = a · N^b
+    power law in N          y = a · N^b · tokens
     power law in FLOPs      y = a · FLOPs^b
 
 Each by least squares on the logarithm. A sum of physical terms that does no better has found nothing.
@@ -18,18 +18,23 @@ RIVALS = ("constant MFU", "power law in parameters", "power law in FLOPs")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the rivals know of each row, shape (rows,): parameters, and FLOPs of what was measured."""
+    """What the rivals know of each row, shape (rows,): parameters, FLOPs and tokens of what was measured.
+
+    FLOPs are 0 where they do not count, as for memory; tokens are then 1.
+    """
 
     params: Array
     flops: Array
+    items: Array
 
     def only(self, kept: Mask) -> "Sizes":
-        return Sizes(self.params[kept], self.flops[kept])
+        return Sizes(self.params[kept], self.flops[kept], self.items[kept])
 
 
 def rival_errors(kept: Sizes, values: Array, hidden: Sizes, measured: Array) -> dict[str, tuple[float, ...]]:
     """predicted/measured − 1 of the hidden rows, by rival; without FLOPs only what needs none."""
-    predictions = {"power law in parameters": _power_law(kept.params, values, hidden.params)}
+    per_item = _power_law(kept.params, values / kept.items, hidden.params)
+    predictions = {"power law in parameters": per_item * hidden.items}
     if kept.flops.min() > 0 and hidden.flops.min() > 0:
         rate = np.exp(np.mean(np.log(kept.flops / values)))
         predictions["constant MFU"] = hidden.flops / rate

@@ -146,7 +146,11 @@ def _problem(columns: Columns, form: Any, seed: int) -> Problem:
         counted=columns.rows,
         values=columns.seconds,
         resampled=np.repeat(columns.seconds[:, None], REPLICATES, axis=1),
-        sizes=Sizes(params, np.array([flops_of(row) for row in columns.rows])),
+        sizes=Sizes(
+            params,
+            np.array([flops_of(row) for row in columns.rows]),
+            np.array([row.items for row in columns.rows]),
+        ),
         seed=seed,
     )
 

@@ -55,9 +55,9 @@ def time_problem(timed: Timed, phase: Phase, limits: Limits, seed: int) -> Probl
     """The rows of a time law."""
     params = np.array([float(one.params_non_embedding) for one in timed.counted])
     flops = np.array([one.flops.model_flops(phase) for one in timed.counted])
-    return Problem(
-        time_forms(phase), timed.counted, timed.seconds, timed.resampled_s, Sizes(params, flops), limits, seed
-    )
+    items = np.array([float(one.items) for one in timed.counted])
+    sizes = Sizes(params, flops, items)
+    return Problem(time_forms(phase), timed.counted, timed.seconds, timed.resampled_s, sizes, limits, seed)
 
 
 def resample(key: str, measured: Estimate, seed: int) -> Array:
@@ -82,6 +82,6 @@ def _break(problem: Problem, phase: Phase) -> Break | None:
 def break_note(found: Break) -> str:
     return (
         f"a break: shapes that go through {format_bytes(found.above)} and more take"
-        f" {format_percent(found.excess, 0)} longer than those up to {format_bytes(found.below)} say, as when a cache or"
-        " memory spills; this law mixes both sides"
+        f" {format_percent(found.excess, 0)} longer than those up to {format_bytes(found.below)} say, as when a cache"
+        " or memory spills; this law mixes both sides"
     )
