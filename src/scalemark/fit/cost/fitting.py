@@ -267,8 +267,16 @@ def hide(problem: Problem, hidden: Mask) -> Hidden:
         fit=fitted,
         above=above,
         reach=float(unseen.sizes.params.max()) / above,
-        rivals=rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
+        rivals={
+            **rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
+            **{form.name: _errors_of(form, kept, unseen) for form in problem.forms if form != fitted.form},
+        },
     )
+
+
+def _errors_of(form: Form, kept: Problem, unseen: Problem) -> tuple[float, ...]:
+    errors = np.expm1(_log_errors(unseen, form, solve_form(kept, form)))
+    return tuple(float(error) for error in errors)
 
 
 def left_out(problem: Problem, groups: Sequence[Hashable]) -> Array:

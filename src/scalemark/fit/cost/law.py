@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from scalemark.stats import percentile_interval
 # Ends of an interval so many times apart say the order of magnitude and no more.
 VAGUE_RATIO = 3.0
 _ABOVE = 1 + 1e-9
+# Correlation over the replicates below which two terms are one to the data.
+TRADED = -0.8
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def fit_law(problem: Problem, described: Described) -> Law:
         residual_sd=fitted.residual_sd,
         coefficients=floats(fitted.coefficients),
         draws=tuple(floats(draw) for draw in fitted.draws),
-        notes=(*described.notes, *ceiling_notes(fitted, problem)),
+        notes=(*described.notes, *ceiling_notes(fitted, problem), *trade_notes(fitted)),
         holdout=holdout.as_holdout("params_non_embedding") if (holdout := hidden_largest(problem)) else None,
     )
 
@@ -105,6 +108,18 @@ def ceiling_notes(fitted: Fit, problem: Problem) -> tuple[str, ...]:
         if bound > 0 and coefficient <= bound * _ABOVE
     ]
     return (f"held at the measured ceiling: {'; '.join(held)}",) if held else ()
+
+
+def trade_notes(fitted: Fit) -> tuple[str, ...]:
+    """Names pairs of terms of which one falls as the other rises, replicate by replicate: only their sum is told."""
+    names = [term.meaning.partition(",")[0].partition(":")[0] for term in fitted.form.terms]
+    moving = [index for index in range(len(names)) if np.ptp(fitted.draws[:, index]) > 0]
+    pairs = [
+        f"{names[i]} / {names[j]}"
+        for i, j in combinations(moving, 2)
+        if np.corrcoef(fitted.draws[:, i], fitted.draws[:, j])[0, 1] < TRADED
+    ]
+    return (f"what one takes the other gives, so that only their sum is told: {'; '.join(pairs)}",) if pairs else ()
 
 
 def floats(column: Array) -> tuple[float, ...]:

@@ -58,10 +58,11 @@ class Limits:
 class Form:
     """Terms, and which groups of them overlap; the others are added.
 
-    text: the form in words, by which a law that was written to a file finds it again. Coefficients are one per term,
-    and where groups overlap, the power p after them.
+    name: what the form is called beside others. text: the form in words, by which a law that was written to a file
+    finds it again. Coefficients are one per term, and where groups overlap, the power p after them.
     """
 
+    name: str
     text: str
     terms: tuple[Term, ...]
     overlapping: tuple[tuple[str, ...], ...] = ()
@@ -127,21 +128,26 @@ def time_forms(phase: Phase) -> tuple[Form, ...]:
     """The forms that a law of this phase's time may have, the simplest first."""
     bytes_terms = (_activations(), _states(phase))
     if phase == "optimizer":
-        return (
-            Form(f"{phase} time = overhead + layers + state bytes / bandwidth", (_OVERHEAD, _LAYERS, _states(phase))),
-        )
+        text = f"{phase} time = overhead + layers + state bytes / bandwidth"
+        return (Form("sum of terms", text, (_OVERHEAD, _LAYERS, _states(phase))),)
     joined = (_OVERHEAD, _LAYERS, _compute(phase), *bytes_terms)
     split = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), *bytes_terms)
     moved = "activation bytes / bandwidth + state bytes / bandwidth"
     return (
-        Form(f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
-        Form(f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}", split),
+        Form("sum of terms", f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
         Form(
+            "sum with attention apart",
+            f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}",
+            split,
+        ),
+        Form(
+            "p-norm roofline",
             f"{phase} time = overhead + layers + p-norm of FLOPs / rate and ({moved})",
             joined,
             (("compute_s_per_flop",), _DEVICE),
         ),
         Form(
+            "p-norm of host and device",
             f"{phase} time = p-norm of (overhead + layers) and (FLOPs / rate + {moved})",
             joined,
             (_HOST, ("compute_s_per_flop", *_DEVICE)),
@@ -233,6 +239,7 @@ def _passes(phase: Phase) -> float:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 MEMORY_FORM = Form(
+    "fixed and factor",
     "allocated = fixed + factor · peak of live tensors, as the shape gives it",
     (
         Term("fixed_bytes", "bytes", "what no shape changes: workspaces of libraries", lambda _: 1.0),
