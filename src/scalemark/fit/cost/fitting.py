@@ -30,8 +30,8 @@ HOLDOUT_STEP = 1.3
 HOLDOUT_SHAPES = 2
 
 _POWERS = (1.5, 2.0, 3.0, 5.0)
-# Forms so far behind in AICc have essentially no support (Burnham & Anderson 2002, section 2.6).
-_UNSUPPORTED_AICC = 10.0
+# Forms so far behind in AICc have little support (Burnham & Anderson 2002, section 2.6).
+_UNSUPPORTED_AICC = 7.0
 # A form is left for a more complicated one only if that misses larger sizes by a tenth less.
 _CLEARLY_BETTER = 0.9
 # No time repeats to 0.1 ‰: below that, forms fit equally well.
