@@ -145,6 +145,20 @@ def test_a_ceiling_far_above_changes_nothing(law: Law) -> None:
     assert not any("measured ceiling: matrix" in note for note in above.notes)
 
 
+def test_what_the_rows_do_not_show_is_not_taken_for_the_ceiling() -> None:
+    """Small steps hide a device at 40 % of its ceiling behind the host: a large model's interval must know of it."""
+    ceiling, truth = 5e13, 2e13
+    host = (2e-3, 1.5e-3, 1 / truth, 1e-13, 1e-13, 5.0)
+    law = fit_time_law(timed_by(host, 3), limits=Limits(flops_per_s=ceiling, bytes_per_s=4e12))
+    rate = parameter(law, "compute_flops_per_s")
+    assert rate.estimate.low <= truth
+    large = account(diagonal_shape(48), BATCH, SEQ_LEN)
+    taken = time_forms("step")[3]
+    expected = float(taken.evaluate(np.array(host), taken.quantities([large]))[0])
+    predicted = predict(law, large)
+    assert predicted.low <= expected <= predicted.high
+
+
 # Which form
 
 

@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 # Within 5 % counts squared, beyond it in proportion: about what a step time on a shared machine repeats to.
 HUBER_DELTA = 0.05
 _REWEIGHTINGS = 100
-_SETTLED = 1e-5
+SETTLED = 1e-5
 _OVERLAP_ITERATIONS = 50
 _STEPS = (1.0, 0.5, 0.2, 0.05)
 _WORTH_A_STEP = 1e-4
@@ -56,16 +56,17 @@ def projected_gradient(quantities: Array, values: Array, lowest: Array, coeffici
     return float(np.abs(gradient[coefficients > lowest]).max(initial=0.0))
 
 
-def solve(quantities: Array, values: Array, lowest: Array) -> Array:
+def solve(quantities: Array, values: Array, lowest: Array, settled: float = SETTLED) -> Array:
     """Coefficients, shape (terms,), by iteratively reweighted least squares (Huber 1981, section 7.8).
 
     quantities: shape (rows, terms); values: positive, shape (rows,); lowest: what each coefficient is at least.
+    settled: ends when no weight moves by more.
     """
     weights = np.ones(len(values))
     for _ in range(_REWEIGHTINGS):
         coefficients = weighted(quantities, values, lowest, weights)
         updated = _weights(quantities @ coefficients / values - 1)
-        if np.abs(updated - weights).max() < _SETTLED:
+        if np.abs(updated - weights).max() < settled:
             break
         weights = updated
     return coefficients

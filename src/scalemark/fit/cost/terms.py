@@ -81,26 +81,25 @@ class Form:
         if not self.overlapping:
             return np.asarray(coefficients @ quantities.T)
         parts = coefficients[..., None, : len(self.terms)] * quantities
-        groups, longest = self._groups(parts)
-        power = coefficients[..., -1, None]
-        joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+        _, joined = self._joined(parts, coefficients[..., -1, None])
         return np.asarray(parts[..., ~self._overlaps()].sum(axis=-1) + joined)
 
     def slopes(self, coefficients: Array, quantities: Array) -> Array:
         """Derivatives by each term's coefficient, shape (rows, terms), of one set of coefficients."""
         slopes = quantities.copy()
         if self.overlapping:
-            groups, longest = self._groups(coefficients[: len(self.terms)] * quantities)
             power = coefficients[-1]
-            joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+            groups, joined = self._joined(coefficients[: len(self.terms)] * quantities, power)
             for names, group in zip(self.overlapping, groups, strict=True):
                 slopes[:, self._columns(names)] *= ((group / joined) ** (power - 1))[:, None]
         return slopes
 
-    def _groups(self, parts: Array) -> tuple[Array, Array]:
-        """What each group takes, shape (groups, …, rows), and the longest of them, never 0."""
+    def _joined(self, parts: Array, power: Array) -> tuple[Array, Array]:
+        """What each group takes, shape (groups, …, rows), and their p-norm, never 0."""
         groups = np.stack([parts[..., self._columns(names)].sum(axis=-1) for names in self.overlapping])
-        return groups, np.maximum(groups.max(axis=0), 1e-300)
+        longest = np.maximum(groups.max(axis=0), 1e-300)
+        norm = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+        return groups, np.asarray(np.maximum(norm, 1e-300))
 
     def _columns(self, names: Sequence[str]) -> np.ndarray:
         return np.array([term.name in names for term in self.terms])
