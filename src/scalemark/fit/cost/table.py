@@ -12,7 +12,8 @@ from scalemark.fit.cost.columns import Columns, TableRow, Target, flops_of, read
 from scalemark.fit.cost.fitting import REPLICATES, Fit, Hidden, Problem, fit, hide, largest, left_out
 from scalemark.fit.cost.law import parameters
 from scalemark.fit.cost.rivals import Sizes
-from scalemark.fit.cost.solver import HUBER_DELTA, projected_gradient
+from scalemark.fit.cost.solver import HUBER_DELTA, Mask, projected_gradient
+from scalemark.fit.cost.terms import Form
 from scalemark.schema import INTERVAL_LEVEL, Parameter
 
 Status = Literal["converged", "bound hit"]
@@ -139,7 +140,7 @@ def _cost_fit(
     )
 
 
-def _problem(columns: Columns, form: Any, seed: int) -> Problem:
+def _problem(columns: Columns, form: Form, seed: int) -> Problem:
     params = np.array([row.params for row in columns.rows])
     return Problem(
         forms=(form,),
@@ -155,7 +156,7 @@ def _problem(columns: Columns, form: Any, seed: int) -> Problem:
     )
 
 
-def _hidden_rows(problem: Problem, above_params: float | None) -> Any:
+def _hidden_rows(problem: Problem, above_params: float | None) -> Mask | None:
     params = problem.sizes.params
     if above_params is None:
         return largest(params)
@@ -168,7 +169,7 @@ def _hidden_rows(problem: Problem, above_params: float | None) -> Any:
             f"{int((~hidden).sum())} rows below {above_params:.4g} parameters cannot tell {n_terms} terms:"
             " hide from a larger size on"
         )
-    return hidden
+    return np.asarray(hidden)
 
 
 def _table_holdout(tried: Hidden, columns: Columns) -> TableHoldout:
