@@ -269,14 +269,12 @@ class Hidden:
     @property
     def errors(self) -> tuple[float, ...]:
         """predicted/measured − 1."""
-        pairs = zip(self.predicted, self.measured, strict=True)
-        return tuple(float(predicted.value / measured - 1) for predicted, measured in pairs)
+        return errors_of(self.predicted, self.measured)
 
     @property
     def covered(self) -> int:
         """How many lay inside their intervals."""
-        pairs = zip(self.predicted, self.measured, strict=True)
-        return sum(bool(p.low * (1 - _ROUNDING) <= measured <= p.high * (1 + _ROUNDING)) for p, measured in pairs)
+        return covered_by(self.predicted, self.measured)
 
     def as_holdout(self, variable: str) -> Holdout:
         return Holdout(
@@ -287,6 +285,17 @@ class Hidden:
             reach=self.reach,
             rivals=self.rivals,
         )
+
+
+def errors_of(predicted: Sequence[Estimate], measured: Array) -> tuple[float, ...]:
+    """predicted/measured − 1, row by row."""
+    return tuple(float(one.value / value - 1) for one, value in zip(predicted, measured, strict=True))
+
+
+def covered_by(predicted: Sequence[Estimate], measured: Array) -> int:
+    """How many measured values lie inside their intervals."""
+    pairs = zip(predicted, measured, strict=True)
+    return sum(bool(one.low * (1 - _ROUNDING) <= value <= one.high * (1 + _ROUNDING)) for one, value in pairs)
 
 
 def largest(params: Array) -> Mask | None:
