@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.cost.fitting import REPLICATES, Fit, Problem, covered_by, errors_of, fit, largest
+from scalemark.fit.cost.fitting import REPLICATES, Fit, estimate, fit
+from scalemark.fit.cost.hidden import covered_by, errors_of, largest
 from scalemark.fit.cost.law import floats, parameters, sizes_domain
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.rivals import Sizes, rival_errors
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import Form, Limits, Term, state_bytes, time_forms
 from scalemark.fit.cost.time_law import Timed, resample, time_problem
-from scalemark.fit.prediction import predict_with_scatter
 from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law
 
 _NO_LIMITS = Limits()
@@ -138,10 +139,7 @@ class _Both:
 
     def predict(self, accounting: Accounting, is_beyond: bool) -> Estimate:
         """Joules of a step of a shape whose time is not known."""
-        quantities = self.form.quantities([accounting])
-        log_draws = np.log(np.maximum(self.form.evaluate(self.draws, quantities)[:, 0], 1e-300))
-        log_value = float(np.log(self.form.evaluate(self.coefficients, quantities)[0]))
-        return predict_with_scatter(log_value, log_draws, self.scatter(is_beyond))
+        return estimate(self.form, self.coefficients, self.draws, accounting, self.scatter(is_beyond))
 
 
 def _holdout(cells: Sequence[Cell], seed: int, limits: Limits) -> Holdout | None:

@@ -9,8 +9,10 @@ import pandas as pd
 
 from scalemark.errors import FitError, InputError
 from scalemark.fit.cost.columns import Columns, TableRow, Target, flops_of, read_columns, rows_of, table_form
-from scalemark.fit.cost.fitting import REPLICATES, Fit, Hidden, Problem, fit, hide, largest, left_out
+from scalemark.fit.cost.fitting import REPLICATES, Fit, fit
+from scalemark.fit.cost.hidden import Hidden, hide, largest, left_out
 from scalemark.fit.cost.law import parameters
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.rivals import Sizes
 from scalemark.fit.cost.solver import HUBER_DELTA, Mask, projected_gradient
 from scalemark.fit.cost.terms import Form
