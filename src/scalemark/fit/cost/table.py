@@ -81,6 +81,11 @@ class CostFit:
             table.append((found.value, found.low, found.high, beyond))
         return pd.DataFrame(table, columns=["predicted", "low", "high", "extrapolation"], index=frame.index)
 
+    @property
+    def n_draws(self) -> int:
+        """Refits that the intervals come from."""
+        return len(self._fit.draws)
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
         return {
