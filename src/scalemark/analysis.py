@@ -77,7 +77,7 @@ def ceilings_as_limits(suite: Suite) -> Limits:
     device = suite.settings.device
     gemm = suite.ceilings.gemm_flops_per_s.get(f"{device}/float32")
     triad = suite.ceilings.triad_bytes_per_s.get(device)
-    return Limits(gemm.high if gemm else None, triad.high if triad else None)
+    return Limits(gemm.value if gemm else None, triad.value if triad else None)
 
 
 def _fit_all(fits: dict[LawKind, Callable[[], Law]]) -> tuple[dict[LawKind, Law], dict[LawKind, str]]:

@@ -114,6 +114,13 @@ def test_intervals_hold_a_larger_model_as_often_as_they_say() -> None:
     assert held >= 15
 
 
+def test_distance_counts_from_the_largest_size_that_was_fitted() -> None:
+    table = made_up(0.01)
+    fit = fit_cost_table(table, holdout_above_params=4e8)
+    fitted = table.params[table.params < 4e8].max()
+    np.testing.assert_allclose(fit.predict(table).extrapolation, np.maximum(1, table.params / fitted))
+
+
 def test_hidden_rows_choose_nothing() -> None:
     table = made_up(0.01)
     bent = table.assign(seconds=np.where(table.params > 4e8, 5 * table.seconds, table.seconds))

@@ -7,7 +7,7 @@ what the rows would have shown.
 
 import numpy as np
 
-from scalemark.fit.cost.problem import Problem, mean_loss
+from scalemark.fit.cost.problem import Problem, mean_loss, solutions
 from scalemark.fit.cost.solver import Array, solve, solve_overlapping
 from scalemark.fit.cost.terms import Form
 
@@ -19,25 +19,47 @@ _RISES = np.geomspace(0.002, 2.0, 13)
 _SEEN = 2.71
 
 
-def bootstrap(problem: Problem, form: Form, coefficients: Array) -> Array:
-    """Coefficients refitted to rows that are drawn, each with one of its resampled values; the power stays.
+def bootstrap(problem: Problem, form: Form) -> Array:
+    """Coefficients refitted to rows that are drawn, each with one of its resampled values.
 
-    Shape (replicates, coefficients).
+    Shape (replicates, coefficients). Where terms overlap, each replicate has one of the powers that fit.
     """
     quantities, lowest = form.quantities(problem.counted), form.lowest(problem.limits)
-    rooms = unseen_rooms(problem, form, coefficients)
-    held = np.flatnonzero(rooms)
+    likely = _likely(problem, form)
+    rooms = [unseen_rooms(problem, form, coefficients) for coefficients in likely]
     rng = np.random.default_rng(problem.seed)
     draws = []
     for replicate in range(problem.resampled.shape[1]):
         rows = rng.integers(len(quantities), size=len(quantities))
-        lifted = lowest.copy()
-        if len(held):
-            term = rng.choice(held)
-            lifted[term] += rng.uniform() * rooms[term]
-        values = problem.resampled[rows, replicate]
-        draws.append(refit(form, quantities[rows], values, lifted, coefficients))
+        which = int(rng.integers(len(likely)))
+        lifted = lowest + _one_of(rooms[which], rng)
+        draws.append(refit(form, quantities[rows], problem.resampled[rows, replicate], lifted, likely[which]))
     return np.stack(draws)
+
+
+def _likely(problem: Problem, form: Form) -> list[Array]:
+    """The best coefficients, and those with another power that the rows do not tell from it."""
+    found = solutions(problem, form)
+    losses = [mean_loss(problem, form, coefficients) for coefficients in found]
+    return [
+        coefficients
+        for coefficients, loss in zip(found, losses, strict=True)
+        if _gap(problem, loss, min(losses)) <= _SEEN
+    ]
+
+
+def _one_of(rooms: Array, rng: np.random.Generator) -> Array:
+    """A share of one of the rooms; nothing where there are none."""
+    lift = np.zeros_like(rooms)
+    if rooms.any():
+        index = rng.choice(np.flatnonzero(rooms))
+        lift[index] = rng.uniform() * rooms[index]
+    return lift
+
+
+def _gap(problem: Problem, loss: float, least: float) -> float:
+    """Twice the difference of the log likelihoods, if the loss is that of normal noise of unknown size."""
+    return len(problem.values) * float(np.log(loss / least))
 
 
 def refit(form: Form, quantities: Array, values: Array, lowest: Array, coefficients: Array) -> Array:
@@ -70,5 +92,5 @@ def _is_seen(problem: Problem, form: Form, coefficients: Array, index: int, rise
     lowest, quantities = form.lowest(problem.limits), form.quantities(problem.counted)
     lowest[index] += rise
     raised = refit(form, quantities, problem.values, lowest, coefficients)
-    losses = [mean_loss(problem, form, each) for each in (coefficients, raised)]
-    return len(problem.values) * float(np.log(losses[1] / losses[0])) > _SEEN
+    usual, more = (mean_loss(problem, form, each) for each in (coefficients, raised))
+    return _gap(problem, more, usual) > _SEEN

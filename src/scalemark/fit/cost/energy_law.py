@@ -40,7 +40,7 @@ _OWN_TERMS = (
         lambda row: moved_bytes(row.accounting),
     ),
 )
-ENERGY_FORM = Form("sum of terms", "energy = standing power · time + J/FLOP · FLOPs + J/byte · bytes", _OWN_TERMS)
+ENERGY_FORM = Form("sum", "energy = standing power · time + J/FLOP · FLOPs + J/byte · bytes", _OWN_TERMS)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Composed:
 @cache
 def energy_forms() -> tuple[Composed, ...]:
     """One for each form that the time of a step may have."""
-    return tuple(Composed(form) for form in time_forms("step"))
+    return tuple(Composed(form) for asynchronous in (False, True) for form in time_forms("step", asynchronous))
 
 
 def fit_energy_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LIMITS) -> Law:

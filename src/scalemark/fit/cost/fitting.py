@@ -48,7 +48,7 @@ def fit(problem: Problem) -> Fit:
     return Fit(
         form=form,
         coefficients=coefficients,
-        draws=bootstrap(problem, form, coefficients),
+        draws=bootstrap(problem, form),
         log_residuals=log_residuals,
         residual_sd=sd,
         beyond_sd=max(sd, forward_error(problem, form)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from scalemark.fit.cost.fitting import Fit, fit
 from scalemark.fit.cost.hidden import Hidden, hide, largest
-from scalemark.fit.cost.problem import Problem
+from scalemark.fit.cost.problem import POWERS, Problem
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import Term
 from scalemark.fit.prediction import range_of
@@ -93,12 +93,14 @@ def _parameter(term: Term, coefficient: float, draws: Array, lowest: float) -> P
 
 
 def _power(fitted: Fit) -> Parameter:
-    power = float(fitted.coefficients[-1])
+    """The power of the norm; not identified where the rows fit several."""
+    estimate = percentile_interval(fitted.draws[:, -1], float(fitted.coefficients[-1]))
     return Parameter(
         name="overlap_power",
-        estimate=Estimate(value=power, low=power, high=power),
+        estimate=estimate,
         unit="1",
-        meaning="1 adds what overlaps, a large power takes the longest; chosen from a few, without an interval",
+        meaning=f"1 adds what overlaps, a large power takes the longest; one of {', '.join(f'{p:g}' for p in POWERS)}",
+        identified=estimate.low == estimate.high,
     )
 
 

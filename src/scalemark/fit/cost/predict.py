@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import product
 from typing import get_args
 
 import numpy as np
@@ -57,6 +58,7 @@ def form_of(law: Law) -> Evaluated:
 
 @cache
 def _forms() -> Mapping[str, Evaluated]:
-    times = [form for phase in get_args(Phase) for form in time_forms(phase)]
+    kinds = product(get_args(Phase), (False, True))
+    times = [form for phase, asynchronous in kinds for form in time_forms(phase, asynchronous)]
     forms: list[Evaluated] = [*times, MEMORY_FORM, *energy_forms()]
     return {form.text: form for form in forms}

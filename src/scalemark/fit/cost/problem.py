@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from scalemark.fit.cost.rivals import Sizes
-from scalemark.fit.cost.solver import Array, Mask, huber, objective, solve, solve_overlapping
+from scalemark.fit.cost.solver import Array, Mask, huber, solve, solve_overlapping
 from scalemark.fit.cost.terms import Form, Limits
 
-_POWERS = (1.5, 2.0, 3.0, 5.0)
+# Beyond the last, the shorter of two that overlap is as good as hidden.
+POWERS = (1.0, 1.5, 2.0, 3.0, 5.0)
 # No time repeats to 0.1 ‰: below that, forms fit equally well.
 PERFECT = 1e-4
 
@@ -44,11 +45,15 @@ class Problem:
 
 def solve_form(problem: Problem, form: Form) -> Array:
     """Coefficients; where terms overlap, with the power that fits best."""
+    return min(solutions(problem, form), key=lambda coefficients: mean_loss(problem, form, coefficients))
+
+
+def solutions(problem: Problem, form: Form) -> list[Array]:
+    """The best coefficients with each power; one set where nothing overlaps."""
     quantities, lowest = form.quantities(problem.counted), form.lowest(problem.limits)
     if not form.overlapping:
-        return solve(quantities, problem.values, lowest)
-    found = [solve_overlapping(form, quantities, problem.values, lowest, power) for power in _POWERS]
-    return min(found, key=lambda coefficients: objective(form.evaluate(coefficients, quantities) / problem.values - 1))
+        return [solve(quantities, problem.values, lowest)]
+    return [solve_overlapping(form, quantities, problem.values, lowest, power) for power in POWERS]
 
 
 def log_errors(problem: Problem, form: Form, coefficients: Array) -> Array:
@@ -58,6 +63,7 @@ def log_errors(problem: Problem, form: Form, coefficients: Array) -> Array:
 
 
 def mean_loss(problem: Problem, form: Form, coefficients: Array) -> float:
+    """Huber loss per row, and that of a measurement as exact as any: its logarithm is never −∞."""
     return float(huber(np.expm1(log_errors(problem, form, coefficients))).mean()) + PERFECT**2 / 2
 
 

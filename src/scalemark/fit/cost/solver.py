@@ -104,7 +104,8 @@ def solve_overlapping(
         if following is None:
             break
         at = following
-    return at
+    is_nothing = at[:-1] - lowest <= floor
+    return np.append(np.where(is_nothing, lowest, at[:-1]), power)
 
 
 def _weights(relative: Array) -> Array:

@@ -70,13 +70,13 @@ class CostFit:
     notes: tuple[str, ...]
     _fit: Fit = field(repr=False)
     _columns: Columns = field(repr=False)
+    _largest_params: float = field(repr=False)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Seconds per step of other rows: columns predicted, low, high, and how far beyond the fitted sizes."""
-        largest_params = max(row.params for row in self._columns.rows)
         table = []
         for row in rows_of(frame, self._columns.told):
-            beyond = max(1.0, row.params / largest_params)
+            beyond = max(1.0, row.params / self._largest_params)
             found = self._fit.predict(row, beyond > 1)
             table.append((found.value, found.low, found.high, beyond))
         return pd.DataFrame(table, columns=["predicted", "low", "high", "extrapolation"], index=frame.index)
@@ -144,6 +144,7 @@ def _cost_fit(
         notes=(*columns.notes, *form_notes),
         _fit=fitted,
         _columns=columns,
+        _largest_params=float(used.sizes.params.max()),
     )
 
 

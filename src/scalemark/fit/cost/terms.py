@@ -133,39 +133,68 @@ PHASE_NAMES: dict[Phase, str] = {
 }
 _OVERHEAD = Term("overhead_s", "s", "fixed cost, whatever the shape", lambda _: 1.0)
 _LAYERS = Term("per_layer_s", "s", "cost of a layer whatever its size: launching its operators", lambda a: a.n_layer)
-_HOST, _DEVICE = ("overhead_s", "per_layer_s"), ("activation_s_per_byte", "state_s_per_byte")
+_WORDS = {
+    "overhead_s": "overhead",
+    "per_layer_s": "layers",
+    "compute_s_per_flop": "FLOPs / rate",
+    "matmul_s_per_flop": "matmul FLOPs / rate",
+    "attention_s_per_flop": "attention FLOPs / rate",
+    "activation_s_per_byte": "activation bytes / bandwidth",
+    "state_s_per_byte": "state bytes / bandwidth",
+}
 
 
 @cache
-def time_forms(phase: Phase) -> tuple[Form, ...]:
-    """The forms that a law of this phase's time may have, the simplest first."""
-    bytes_terms = (_activations(), _states(phase))
+def time_forms(phase: Phase, asynchronous: bool = False) -> tuple[Form, ...]:
+    """The forms that a law of this phase's time may have, the simplest first.
+
+    asynchronous: the device works through a queue that the host fills, as CUDA does, so that the two always overlap: a
+    sum would take a device that is hidden behind its host for one that needs no time.
+    """
+    joined = (_OVERHEAD, _LAYERS, _compute(phase), _activations(), _states(phase))
+    apart = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), _activations(), _states(phase))
     if phase == "optimizer":
-        text = f"{phase} time = overhead + layers + state bytes / bandwidth"
-        return (Form("sum of terms", text, (_OVERHEAD, _LAYERS, _states(phase))),)
-    joined = (_OVERHEAD, _LAYERS, _compute(phase), *bytes_terms)
-    split = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), *bytes_terms)
-    moved = "activation bytes / bandwidth + state bytes / bandwidth"
-    return (
-        Form("sum of terms", f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
-        Form(
-            "sum with attention apart",
-            f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}",
-            split,
-        ),
-        Form(
-            "p-norm roofline",
-            f"{phase} time = overhead + layers + p-norm of FLOPs / rate and ({moved})",
-            joined,
-            (("compute_s_per_flop",), _DEVICE),
-        ),
-        Form(
-            "p-norm of host and device",
-            f"{phase} time = p-norm of (overhead + layers) and (FLOPs / rate + {moved})",
-            joined,
-            (_HOST, ("compute_s_per_flop", *_DEVICE)),
-        ),
+        moving = (_OVERHEAD, _LAYERS, _states(phase))
+        return (_host_and_device(phase, moving),) if asynchronous else (_sum(phase, moving),)
+    if asynchronous:
+        return _host_and_device(phase, joined), _host_and_device(phase, apart)
+    return _sum(phase, joined), _sum(phase, apart), _roofline(phase, joined), _host_and_device(phase, joined)
+
+
+def _sum(phase: Phase, terms: tuple[Term, ...]) -> Form:
+    return Form(f"sum{_apart(terms)}", f"{phase} time = {_words(terms)}", terms)
+
+
+def _roofline(phase: Phase, terms: tuple[Term, ...]) -> Form:
+    compute, memory = ([term for term in terms if term.ceiling == kind] for kind in ("flops", "bytes"))
+    return Form(
+        "p-norm roofline",
+        f"{phase} time = overhead + layers + p-norm of {_words(compute)} and ({_words(memory)})",
+        terms,
+        (_names(compute), _names(memory)),
     )
+
+
+def _host_and_device(phase: Phase, terms: tuple[Term, ...]) -> Form:
+    host, device = terms[:2], terms[2:]
+    return Form(
+        f"p-norm of host and device{_apart(terms)}",
+        f"{phase} time = p-norm of ({_words(host)}) and ({_words(device)})",
+        terms,
+        (_names(host), _names(device)),
+    )
+
+
+def _words(terms: Sequence[Term]) -> str:
+    return " + ".join(_WORDS[term.name] for term in terms)
+
+
+def _names(terms: Sequence[Term]) -> tuple[str, ...]:
+    return tuple(term.name for term in terms)
+
+
+def _apart(terms: Sequence[Term]) -> str:
+    return " with attention apart" if "attention_s_per_flop" in _names(terms) else ""
 
 
 def _compute(phase: Phase) -> Term:

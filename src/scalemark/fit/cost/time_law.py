@@ -10,7 +10,7 @@ import numpy as np
 from scalemark.fit.cost.breaks import Break, find_break
 from scalemark.fit.cost.fitting import REPLICATES
 from scalemark.fit.cost.law import Described, fit_law, sizes_domain
-from scalemark.fit.cost.problem import Problem
+from scalemark.fit.cost.problem import Problem, solve_form
 from scalemark.fit.cost.rivals import Sizes
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import PHASE_NAMES, Limits, state_bytes, time_forms
@@ -22,11 +22,15 @@ _NO_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Timed:
-    """Cells with a time, as columns. resampled_s: times that each may truly have, shape (cells, replicates)."""
+    """Cells with a time, as columns. resampled_s: times that each may truly have, shape (cells, replicates).
+
+    asynchronous: on a device that works through a queue, which the host fills meanwhile.
+    """
 
     counted: tuple[Accounting, ...]
     seconds: Array
     resampled_s: Array
+    asynchronous: bool = False
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
@@ -36,6 +40,7 @@ class Timed:
             tuple(accounting for _, accounting, _ in usable),
             np.array([time_s.value for _, _, time_s in usable]),
             np.array(resampled).reshape(-1, REPLICATES),
+            any(cell.workload.device == "cuda" for cell, _, _ in usable),
         )
 
 
@@ -57,8 +62,8 @@ def time_problem(timed: Timed, phase: Phase, limits: Limits, seed: int) -> Probl
     params = np.array([float(one.params_non_embedding) for one in timed.counted])
     flops = np.array([one.flops.model_flops(phase) for one in timed.counted])
     items = np.array([float(one.items) for one in timed.counted])
-    sizes = Sizes(params, flops, items)
-    return Problem(time_forms(phase), timed.counted, timed.seconds, timed.resampled_s, sizes, limits, seed)
+    sizes, forms = Sizes(params, flops, items), time_forms(phase, timed.asynchronous)
+    return Problem(forms, timed.counted, timed.seconds, timed.resampled_s, sizes, limits, seed)
 
 
 def resample(key: str, measured: Estimate, seed: int) -> Array:
@@ -76,8 +81,9 @@ def _break(problem: Problem, phase: Phase) -> Break | None:
     """Held against the bytes that a step goes through: what no longer fits a cache is slower from there on."""
     form = problem.forms[0]
     held_bytes = np.array([float(state_bytes(one, phase) + (one.activation_bytes or 0)) for one in problem.counted])
-    quantities, lowest = form.quantities(problem.counted), form.lowest(problem.limits)
-    return find_break(quantities, problem.values, held_bytes, lowest, problem.seed)
+    # What overlaps is linear in its slopes where the fit ended.
+    slopes = form.slopes(solve_form(problem, form), form.quantities(problem.counted))
+    return find_break(slopes, problem.values, held_bytes, form.lowest(problem.limits), problem.seed)
 
 
 def break_note(found: Break) -> str:
