@@ -256,13 +256,17 @@ def ab(
         typer.Option("--task", metavar="FILE:FUNCTION", help="Your own model, as in a bench file; may be repeated."),
     ] = None,
     time: Annotated[str, typer.Option("--time", metavar="TIME", help="At most so long: 90s, 3m.")] = "3m",
-    margin: Annotated[str, typer.Option("--margin", metavar="PERCENT", help="A smaller slowdown does not count.")] = "2%",
+    margin: Annotated[
+        str, typer.Option("--margin", metavar="PERCENT", help="A smaller slowdown does not count.")
+    ] = "2%",
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of models, text and order.")] = 0,
-    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write pairs and verdicts as JSON.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write pairs and verdicts as JSON.")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", metavar="OUT", help="Write a table.")] = None,
 ) -> None:
-    """Measure two revisions of this repository in turn. Exit code as of diff: 1 regressed, 2 bad input, 3 inconclusive."""
+    """Measure two revisions in turn. Exit code: 0 nothing worse, 1 regressed, 2 bad input, 3 inconclusive."""
     from scalemark.ab import parse_request, run_ab
     from scalemark.ab.text import ab_lines, ab_markdown
     from scalemark.record.store import write_whole

@@ -129,9 +129,7 @@ def compare_times(pairs: Sequence[AbPair], keys: Sequence[str], alpha: float, ma
 
 def _comparison(shift: Shift, pairs: Sequence[AbPair], verdict: VerdictName) -> Comparison:
     base_s, head_s = _typical_s(shift.subject, pairs)
-    return Comparison(
-        subject=shift.subject, metric=TIME, base=base_s, new=head_s, ratio=shift.ratio(), verdict=verdict
-    )
+    return Comparison(subject=shift.subject, metric=TIME, base=base_s, new=head_s, ratio=shift.ratio(), verdict=verdict)
 
 
 def _typical_s(key: str, pairs: Sequence[AbPair]) -> tuple[float | None, float | None]:

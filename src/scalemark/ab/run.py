@@ -1,8 +1,8 @@
 """An A/B run from two revisions to verdicts: check out, count, measure pairs until decided or out of time.
 
-    check out ─> one pair counts exactly, and shows how long rounds take
-              ─> pairs ─> look ─> pairs ─> look ─> pairs ─> last look ─> result
-                          └ decided: stop      an undecided look asks for more pairs by itself
+check out ─> one pair counts exactly, and shows how long rounds take
+          ─> pairs ─> look ─> pairs ─> look ─> pairs ─> last look ─> result
+                      └ decided: stop      an undecided look asks for more pairs by itself
 """
 
 import random
@@ -286,5 +286,3 @@ class _Run:
             affinity=self.bench.affinity,
             environment=dict(self.bench.environment),
         )
-
-

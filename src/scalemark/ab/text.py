@@ -52,6 +52,6 @@ def _closing(result: AbResult, counters: Sequence[Comparison]) -> list[str]:
     return [
         f"Exact counters: {exact}.",
         f"{len(result.pairs) - len(lost)} pairs of fresh processes in {format_seconds(result.duration_s)}, decided at "
-        f"look {result.looks_taken} of {len(settings.looks)}; regressed: surely slower, by {settings.margin:.1%} or more.",
+        f"look {result.looks_taken} of {len(settings.looks)}; margin {settings.margin:.1%}.",
         *([f"{len(lost)} pairs were lost, the last because {lost[-1].lost}."] if lost else []),
     ]

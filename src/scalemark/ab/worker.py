@@ -71,6 +71,7 @@ class _Bench:
 
     def _task(self, workload: Any) -> Any:
         import numpy as np
+
         from scalemark.measure.phases import build_task
 
         return build_task(workload, np.fromfile(self.token_path, dtype=np.uint8), self.seed)

@@ -95,4 +95,3 @@ class SideWorker:
         status = self._process.wait()
         how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"
         return f"{self.checkout.side.name}: its process {how}"
-

@@ -50,7 +50,7 @@ def compare(base: Suite, new: Suite) -> Diff:
 
 
 def compare_exact(before: Cell, after: Cell, machine: Machine) -> Iterator[Comparison]:
-    """What is the same on every run of the same code: counters, peak memory and operators of one cell, on one machine."""
+    """What the same code gives on every run: counters, peak memory and operators of one cell, on one machine."""
     machines = _Machines(machine, machine)
     yield from _compare_counters(before, after)
     yield from _compare_memory(before, after, machines)
