@@ -81,8 +81,8 @@ def test_a_slowdown_of_three_per_cent_is_mostly_found() -> None:
 
 
 def test_a_slowdown_below_the_margin_is_rarely_called_regressed() -> None:
-    """One per cent is sure to be seen and does not count."""
-    assert share_of("regressed", 200, slowdown=1.01) <= 0.05
+    """Half the margin: a slowdown all the same, so more often than for unchanged code."""
+    assert share_of("regressed", 200, slowdown=1.01) <= 0.1
 
 
 def test_faster_is_improved_and_as_likely_as_slower() -> None:

@@ -146,7 +146,7 @@ def test_a_project_of_one_s_own_is_measured_by_its_tasks(tmp_path: Path) -> None
     commit(repository, "narrow")
     _write_task(repository, width=16)
     task = TaskRef(path="bench_mine.py", function="mine")
-    result = measured(repository, budget_s=30.0, rungs=(), tasks=(task,))
+    result = measured(repository, budget_s=13.0, rungs=(), tasks=(task,))
     (params,) = [one for one in result.diff.comparisons if one.metric == "params_total"]
     assert (params.base, params.new) == (8 * 8 + 8, 16 * 16 + 16)
     assert result.times[0].subject.startswith("bench_mine:mine/step")

@@ -5,8 +5,8 @@
 Identical runs compare a commit with itself. Planted ones compare it with a commit of a scratch clone whose training
 step also multiplies matrices, as many rows as take the asked share of a step here. What share that really is, is
 measured apart: one process steps with and without, in turn, so no luck of two processes is in it. Runs are kept below
---out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs of a kind, and
-judged as a real run is: what the few real runs cannot show, rates below some per cent.
+--out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs of a
+kind, and judged as a real run is: that shows what few real runs cannot, rates below some per cent.
 """
 
 import argparse
