@@ -271,8 +271,8 @@ def ab(
     from scalemark.ab.text import ab_lines, ab_markdown
     from scalemark.record.store import write_whole
 
-    device = _choice(device, ("auto", "cpu", "cuda"), "--device")
-    request = parse_request(base, head, rungs, task or [], time, margin, device, seed)
+    chosen = _choice(device, ("auto", "cpu", "cuda"), "--device")
+    request = parse_request(base, head, rungs, task or [], time, margin, chosen, seed)
     try:
         found = run_ab(request, lambda words: typer.echo(f"scalemark: {words}", err=True))
     except KeyboardInterrupt:

@@ -134,6 +134,14 @@ def test_holm_goes_on_from_the_surest_and_stops_at_the_first_that_is_not() -> No
     assert surely_moved(unsure, 0.05) == {"a"}
 
 
+def test_the_mean_of_all_is_given_half_of_the_error() -> None:
+    """At 0.05 it may be as unsure as 0.025, a workload only as 0.05/6."""
+    alone = [_with_p(ALL, 0.024), *(_with_p(key, 0.5) for key in KEYS)]
+    assert surely_moved(alone, 0.05) == {ALL}
+    unsure = [_with_p(ALL, 0.5), _with_p("a", 0.02), _with_p("b", 0.5), _with_p("c", 0.5)]
+    assert surely_moved(unsure, 0.05) == set()
+
+
 def _with_p(subject: str, p: float) -> Shift:
     from scipy.stats import t
 

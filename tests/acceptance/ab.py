@@ -322,7 +322,7 @@ def fill(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    """Run, and print what was found."""
+    """Run, each result as it is there; without new runs, or with --markdown, print what all of them say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identical", type=int, default=0, metavar="N", help="new runs of identical code")
     parser.add_argument("--planted", type=int, default=0, metavar="N", help="new runs against a slower commit")
@@ -339,9 +339,8 @@ def main() -> None:
         for _ in range(options.planted):
             commit = plant(repository, calibrated(folder, options.slowdown / 100)[0])
             _tell(run(repository, commit, options.seconds, folder))
-    kinds = kept(options.out)
-    if kinds:
-        text = report(kinds)
+    if options.markdown or not options.identical + options.planted:
+        text = report(kept(options.out))
         print(text)
         if options.markdown:
             fill(options.markdown, text)

@@ -98,10 +98,16 @@ def _shift(subject: str, log_ratios: np.ndarray) -> Shift:
 
 
 def surely_moved(found: Sequence[Shift], alpha: float) -> set[str]:
-    """Subjects that differ from no change, at most `alpha` of them wrongly called so in all (Holm 1979)."""
+    """Subjects that differ from no change; in `alpha` of all cases, at most, is one of them wrongly among them.
+
+    Weighted step-down of Holm 1979: the mean of all counts as much as the workloads together, since a change of the code
+    that all of them run is what is most often met.
+    """
+    weights = {shift.subject: len(found) - 1.0 if shift.subject == ALL else 1.0 for shift in found}
     moved: set[str] = set()
-    for rank, shift in enumerate(sorted(found, key=lambda shift: shift.p_value)):
-        if shift.p_value > alpha / (len(found) - rank):
+    for shift in sorted(found, key=lambda shift: shift.p_value / weights[shift.subject]):
+        left = sum(weight for subject, weight in weights.items() if subject not in moved)
+        if shift.p_value > alpha * weights[shift.subject] / left:
             break
         moved.add(shift.subject)
     return moved

@@ -44,7 +44,10 @@ DEFAULT_RUNGS = ("d2w128", "d4w256", "d6w384")
 ALPHA = 0.01
 LOOKS = (0.4, 0.7, 1.0)
 SMALLEST_BUDGET_S = 30.0
-PAIRS_WANTED = 14
+# Of fewer, Student's quantile is large; of more, starting and warming them takes the time.
+PAIRS_WANTED = 16
+# A disturbance that outlasts a visit falls on both sides, and long rounds make long visits (docs/notes.md).
+NOISE_POWER = 0.25
 TRIED_ROUNDS = 3
 TOKENS = 1 << 18
 # Of the budget, for the last look and for taking the worktrees away.
@@ -216,11 +219,11 @@ class _Run:
         self.pair_s = seen.start_s + sum(visiting.expected_s for visiting in self.visitings)
 
     def _plan(self) -> list[Visiting]:
-        """Equal time for each workload: noise falls with the time spent, whatever the length of a round."""
-        left_s = self.end_s - time.monotonic()
-        seconds = max(left_s / PAIRS_WANTED - self.seen.start_s, 0.0) / len(self.seen.round_s)
-        cells = zip(self.seen.base, self.seen.round_s, strict=True)
-        return [plan_visits(cell.workload, round_s, seconds) for cell, round_s in cells]
+        """Longer rounds get more time, by what they are noisier for the time that they get."""
+        pair_s = max((self.end_s - time.monotonic()) / PAIRS_WANTED - self.seen.start_s, 0.0)
+        weights = [round_s**NOISE_POWER for round_s in self.seen.round_s]
+        cells = zip(self.seen.base, self.seen.round_s, weights, strict=True)
+        return [plan_visits(cell.workload, round_s, pair_s * weight / sum(weights)) for cell, round_s, weight in cells]
 
     def measure(self) -> int:
         """Pairs from look to look; returns how many looks it took."""
