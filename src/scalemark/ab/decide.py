@@ -100,8 +100,8 @@ def _shift(subject: str, log_ratios: np.ndarray) -> Shift:
 def surely_moved(found: Sequence[Shift], alpha: float) -> set[str]:
     """Subjects that differ from no change; in `alpha` of all cases, at most, is one of them wrongly among them.
 
-    Weighted step-down of Holm 1979: the mean of all counts as much as the workloads together, since a change of the code
-    that all of them run is what is most often met.
+    Weighted step-down of Holm 1979: the mean of all counts as much as the workloads together, since a change of the
+    code that all of them run is what is most often met.
     """
     weights = {shift.subject: len(found) - 1.0 if shift.subject == ALL else 1.0 for shift in found}
     moved: set[str] = set()
