@@ -10,7 +10,7 @@ linear, or nearly so, in the solver's parameters, and takes the place of one of 
     alpha …       as it is            in its own place
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -163,8 +163,3 @@ class Held:
         if self.quantity.is_ratio:
             return np.asarray(np.exp(held[:, self.quantity.index]))
         return np.full(len(held), -self.quantity.shift)
-
-
-def without_misfit(data: Data, x: Array, y: Array) -> Data:
-    """Other points in the same centred logs, whose residuals are their own log predictions; for derivatives there."""
-    return replace(data, x=x, y=y, log_loss=np.zeros_like(x))
