@@ -54,7 +54,7 @@ class ExtraRun:
 class NextRun:
     """What further runs would do for one target.
 
-    standard_error: of the target's log, as it is. runs: each narrows clearly more than the cheaper ones, cheapest first.
+    standard_error: of the log of the target. runs: each narrows clearly more than the cheaper ones, cheapest first.
     """
 
     target: Target
