@@ -95,8 +95,18 @@ def test_a_term_that_the_runs_do_not_show_may_be_as_small_as_one_likes() -> None
 def test_p_may_be_one_where_the_plain_law_holds() -> None:
     rows = grid(0.004)
     found = identify(fit_form(FORMS["overlap"], rows, replicates=1), rows)["p"]
-    assert found.open_below and found.low == pytest.approx(1.0)
-    assert found.verdict.startswith("p is not identified: any value from 1 to 1.")
+    assert found.low == pytest.approx(1.0) and found.identified
+    assert found.verdict.startswith("p lies between 1 and 1.")
+
+
+def test_an_exponent_that_may_be_anything_leaves_the_allocation_open_as_well() -> None:
+    """Without an effect of N, alpha rests at a bound and a seems known to a hundredth; no refit near it is better."""
+    params, tokens = (column.ravel() for column in np.meshgrid(SIZES[:5], COUNTS, indexing="ij"))
+    scatter = np.exp(0.01 * np.random.default_rng(3).standard_normal(25))
+    rows = Rows.independent(params, tokens, (1.2 + 400 * tokens**-0.42) * scatter)
+    found = identify(fit_form(CHINCHILLA, rows, replicates=1), rows)
+    for alpha in np.geomspace(found["alpha"].low, found["alpha"].high, 5)[1:-1]:
+        assert found["a"].low < found["beta"].value / (alpha + found["beta"].value) < found["a"].high
 
 
 def test_more_noise_widens_every_range() -> None:

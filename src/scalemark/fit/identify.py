@@ -19,11 +19,11 @@ from scalemark.schema import INTERVAL_LEVEL
 
 # Beyond this, the size that is right for ten times the compute is uncertain by more than a factor of two.
 VAGUE_ALLOCATION = float(np.log10(2))
-# Values at which a term vanishes, or the form becomes a plainer one.
-_NATURAL_ENDS = {"E": 0.0, "p": 1.0}
 # Where a profile is evaluated, in units of the half width that is expected; then on in growing steps.
 _NEAR = np.array([0.3, 0.6, 0.9, 1.2, 1.7, 2.5])
 _GROWTH = 1.6
+# A floor of so small a share of the highest that fits is none.
+_NO_FLOOR = 1e-3
 _REFINED_POINTS = 4
 _STEPS = 100
 # Share of a direction of unit length.
@@ -71,10 +71,9 @@ class Profile:
             return "any value fits"
         if self.open_above:
             return f"any value above {self.low:.3g} fits"
-        if self.open_below and self.name not in _NATURAL_ENDS:
+        if self.open_below and self.name != "E":
             return f"any value below {self.high:.3g} fits"
-        low = _NATURAL_ENDS[self.name] if self.open_below else self.low
-        return f"any value from {low:.3g} to {self.high:.3g} fits"
+        return f"any value from {0 if self.open_below else self.low:.3g} to {self.high:.3g} fits"
 
 
 @dataclass(frozen=True)
@@ -105,19 +104,27 @@ def identify(fit: LossFit, rows: Rows, level: float = INTERVAL_LEVEL) -> Identif
     return Identifiability(
         condition=optimum.condition,
         weakest=tuple(fit.form.parameters[index] for index in weakest),
-        profiles=tuple(profile(optimum, quantity, level) for quantity in quantities(fit.form, optimum.data)),
+        profiles=_profiles(optimum, quantities(fit.form, optimum.data), level),
     )
 
 
-def profile(optimum: Optimum, quantity: Quantity, level: float = INTERVAL_LEVEL) -> Profile:
-    """How the objective rises as one quantity leaves its best value."""
-    gradient = quantity.gradient(optimum.theta)
-    tolerable = optimum.tolerable_rise(gradient, level)
-    path = _Path(optimum, quantity, tolerable)
-    for side in (-1, 1):
-        path.walk(side)
-    path.refine()
-    return path.as_profile(level)
+def _profiles(optimum: Optimum, wanted: tuple[Quantity, ...], level: float) -> tuple[Profile, ...]:
+    """How the objective rises as each quantity leaves its best value.
+
+    A refit that was made for one quantity tells of all others: where it fits and lies beyond what is known of them,
+    their ranges go on from there.
+    """
+    paths = [_Path(optimum, one, optimum.tolerable_rise(one.gradient(optimum.theta), level)) for one in wanted]
+    for path in paths:
+        path.walk(-1)
+        path.walk(1)
+    theta = np.concatenate([path.held.whole(path.points) for path in paths])
+    objectives = np.concatenate([path.objectives for path in paths])
+    for path in paths:
+        path.go_on_from(theta, objectives)
+        path.mend()
+        path.refine()
+    return tuple(path.as_profile(level) for path in paths)
 
 
 class _Path:
@@ -135,6 +142,7 @@ class _Path:
         self.points = self.held.free(optimum.theta[None])
         self.coordinate = float(self.points[0, quantity.index])
         self.objectives = np.array([optimum.objective])
+        self.lowest = optimum.objective
 
     @property
     def coordinates(self) -> Array:
@@ -142,7 +150,7 @@ class _Path:
 
     @property
     def rises(self) -> Array:
-        return np.asarray(self.objectives - self.objectives.min())
+        return np.asarray(self.objectives - min(self.lowest, self.objectives.min()))
 
     @property
     def fits(self) -> Mask:
@@ -153,11 +161,24 @@ class _Path:
         room = side * (self.limits[side > 0] - self.coordinate)
         if room <= 0:
             return
-        ahead = side * np.unique(np.minimum(self.half_width * _NEAR, room))
+        ahead = side * min(self.half_width, room / _NEAR[-1]) * _NEAR
         theta = np.clip(self.theta + ahead[:, None] * self.direction, *self.held.problem.bounds)
         self._add(self.held.free(theta), self.coordinate + ahead)
         while self.fits[_end(side)] and not self.is_open(side):
             self._step(side)
+
+    def go_on_from(self, theta: Array, objectives: Array) -> None:
+        """Walk on from the outermost of other refits that fit, where it lies beyond this path."""
+        self.lowest = min(self.lowest, float(objectives.min()))
+        found = self.held.free(theta[objectives - self.lowest <= self.tolerable])
+        for side in (-1, 1):
+            at = side * found[:, self.quantity.index]
+            if not len(found) or at.max() <= side * self._edge(side):
+                continue
+            outermost = found[np.argmax(at)][None]
+            self._add(outermost, outermost[:, self.quantity.index])
+            while self.fits[_end(side)] and not self.is_open(side):
+                self._step(side)
 
     def is_open(self, side: int) -> bool:
         """Whether the last value on this side fits and is the end of the range."""
@@ -185,6 +206,8 @@ class _Path:
         natural = self.quantity.natural
         order = np.argsort(natural(self.coordinates))
         (low, open_below), (high, open_above) = sorted((float(natural(edge)), is_open) for edge, is_open in ends)
+        open_below &= self.quantity.name != "p"  # at 1 the law is the plain one, and below it none
+        open_below |= self.quantity.name == "E" and low < _NO_FLOOR * high
         best = int(np.argmin(self.objectives))
         return Profile(
             name=self.quantity.name,
