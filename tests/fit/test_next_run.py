@@ -9,7 +9,7 @@ from scalemark.errors import FitError
 from scalemark.fit.forms import CHINCHILLA, FORMS, Data
 from scalemark.fit.held import solver_parameters
 from scalemark.fit.loss_fit import fit_form
-from scalemark.fit.next_run import narrowings, next_run
+from scalemark.fit.next_run import _by_derivatives, _by_draws, narrowings, next_run
 from scalemark.fit.optimum import Optimum
 from scalemark.fit.rows import Rows
 from scalemark.fit.solver import Array, solve
@@ -97,8 +97,22 @@ def test_targets_that_a_form_does_not_have_are_refused() -> None:
         next_run(fit_form(FORMS["saturating"], rows, replicates=1), rows)
 
 
-def test_a_fit_at_its_bounds_is_refused() -> None:
-    rows = rows_of()
-    stuck = replace(fit_form(CHINCHILLA, rows, replicates=1), at_bound=(True, False, False, False, False))
-    with pytest.raises(FitError, match="E rests at the edge of its range"):
-        next_run(stuck, rows)
+def test_replicates_foretell_the_same_narrowing_as_derivatives() -> None:
+    """Where both may be used: which runs help is the same to within the noise of 2000 replicates."""
+    rows = rows_of(noise=0.002)
+    fit = fit_form(CHINCHILLA, rows, replicates=2000, delta=np.inf)
+    at = np.array([4e5]), np.array([4e7])
+    params, tokens = np.array([12e3, 24e3, 2e5, 4e5, 4e5]), np.array([8e6, 5e5, 4e6, 5e5, 8e6])
+    for point in (at, None):
+        by_derivatives, by_draws = (by(fit, rows, point, params, tokens)[1] for by in (_by_derivatives, _by_draws))
+        assert np.corrcoef(by_derivatives, by_draws)[0, 1] > 0.9
+
+
+def test_a_fit_at_its_bounds_asks_its_replicates() -> None:
+    rows = rows_of(noise=0.02).only((PARAMS < 60e3) & (TOKENS < 3e6))
+    fit = fit_form(CHINCHILLA, rows, replicates=300)
+    stuck = replace(fit, at_bound=(True, False, False, False, False))
+    found = next_run(stuck, rows, "E")
+    assert 0 < found.best.narrowing < 1
+    with pytest.raises(FitError, match="E rests at the edge of its range, and then it takes 100 replicates"):
+        next_run(replace(stuck, draws=fit.draws[:20]), rows)

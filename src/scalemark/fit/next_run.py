@@ -8,6 +8,10 @@ Experimental Designs)
 
 in units of the scatter, which is not touched. Nothing is trained and nothing refitted. It takes the law for right, the
 new run for as noisy as the others, and for a trunk of its own.
+
+Where a parameter rests at its bound, derivatives do not say how far the law may move. Then the replicates of the
+bootstrap stand for the laws that fit, and the same formula is taken of their covariances: with y the log loss that each
+predicts for the run and q what each says of the quantity, var q − cov(q, y)² / (var y + scatter²).
 """
 
 from collections.abc import Callable
@@ -32,6 +36,8 @@ _GRID_POINTS = 16
 _WORTHWHILE = 0.5
 # A dearer run is named where it narrows by this much more.
 _MORE = 1.15
+# To tell a covariance from.
+_FEWEST_DRAWS = 100
 Target = Literal["frontier", "E"]
 CostOf = Callable[[Array, Array], Array]
 
@@ -80,22 +86,43 @@ def next_run(fit: LossFit, rows: Rows, target: Target = "frontier", cost_of: Cos
 
     target: the loss at ten times the largest compute, at its optimal size, or E. cost_of: FLOPs or seconds of
     (N, D), arrays of equal shape; no run costs more than twice the dearest of the rows. Raises FitError where the form
-    has no such target, or the fit rests at a bound and its derivatives do not say where it may move.
+    has no such target, or where a parameter rests at its bound and the fit has too few replicates.
     """
-    if any(fit.at_bound):
-        stuck = ", ".join(name for name, hit in zip(fit.form.parameters, fit.at_bound, strict=True) if hit)
-        raise FitError(f"{stuck} rests at the edge of its range: widen the range of sizes and token counts first")
-    optimum = Optimum.of(fit, rows)
-    gradient = _gradient(fit, optimum, rows, target)
     params, tokens = _candidates(rows)
     cost = cost_of(params, tokens)
     affordable = cost <= _BEYOND * cost_of(rows.params, rows.tokens).max()
-    narrowing = narrowings(optimum, gradient, params, tokens)
+    at = _frontier(fit, rows) if target == "frontier" else None
+    by = _by_draws if any(fit.at_bound) else _by_derivatives
+    standard_error, narrowing = by(fit, rows, at, params, tokens)
     runs = [
         ExtraRun(*(float(value) for value in values))
         for values in zip(*(column[affordable] for column in (params, tokens, cost, narrowing)), strict=True)
     ]
-    return NextRun(target, optimum.standard_error(gradient), _front(runs))
+    return NextRun(target, standard_error, _front(runs))
+
+
+def _by_derivatives(
+    fit: LossFit, rows: Rows, at: tuple[Array, Array] | None, params: Array, tokens: Array
+) -> tuple[float, Array]:
+    """Standard error of the target's log, and its narrowing by each run. at: N and D whose loss it is; None for E."""
+    optimum = Optimum.of(fit, rows)
+    gradient = optimum.derivatives_at(*at)[:, 0] if at else np.eye(len(optimum.theta))[_index_of_e(fit)]
+    return optimum.standard_error(gradient), narrowings(optimum, gradient, params, tokens)
+
+
+def _by_draws(
+    fit: LossFit, rows: Rows, at: tuple[Array, Array] | None, params: Array, tokens: Array
+) -> tuple[float, Array]:
+    """The same from replicates; of E itself, whose log may go to any depth."""
+    if len(fit.draws) < _FEWEST_DRAWS:
+        stuck = ", ".join(name for name, hit in zip(fit.form.parameters, fit.at_bound, strict=True) if hit)
+        raise FitError(f"{stuck} rests at the edge of its range, and then it takes {_FEWEST_DRAWS} replicates: refit")
+    says = np.log(fit.predict_draws(*at))[:, 0] if at else fit.draws[:, _index_of_e(fit)]
+    predicted = np.log(fit.predict_draws(params, tokens))
+    says, predicted = says - says.mean(), predicted - predicted.mean(axis=0)
+    variance = float(np.mean(says**2))
+    shared = (says @ predicted / len(says)) ** 2 / (np.mean(predicted**2, axis=0) + Optimum.of(fit, rows).scatter ** 2)
+    return float(np.sqrt(variance)), np.asarray(1 - np.sqrt(np.maximum(1 - shared / variance, 0.0)))
 
 
 def narrowings(optimum: Optimum, gradient: Array, params: Array, tokens: Array) -> Array:
@@ -107,17 +134,23 @@ def narrowings(optimum: Optimum, gradient: Array, params: Array, tokens: Array) 
     return np.asarray(1 - np.sqrt(np.maximum(before - gained, 0.0) / before))
 
 
-def _gradient(fit: LossFit, optimum: Optimum, rows: Rows, target: Target) -> Array:
-    """Of the target's log. At the optimal size the loss does not depend on N, so that only its parameters count."""
-    if target == "E":
-        if "E" not in fit.form.parameters:
-            raise FitError(f"the form {fit.form.name} has no E: choose one that has")
-        return np.asarray(np.eye(len(optimum.theta))[fit.form.parameters.index("E")])
+def _index_of_e(fit: LossFit) -> int:
+    if "E" not in fit.form.parameters:
+        raise FitError(f"the form {fit.form.name} has no E: choose one that has")
+    return fit.form.parameters.index("E")
+
+
+def _frontier(fit: LossFit, rows: Rows) -> tuple[Array, Array]:
+    """N and D of the optimal size at ten times the largest compute, no more than as far beyond the rows' sizes.
+
+    There the loss does not depend on N, so that of a prediction's uncertainty only that of the law counts.
+    """
     if "alpha" not in fit.form.parameters:
         raise FitError(f"the form {fit.form.name} knows compute alone, and has no optimal size: choose another")
     compute = REACH * float(rows.compute_flops.max())
-    size = fit.form.optimal_params(fit.values, compute)
-    return optimum.derivatives_at(np.array([size]), np.array([compute / 6 / size]))[:, 0]
+    optimal = fit.form.optimal_params(fit.values, compute)
+    size = np.clip(optimal, rows.params.min() / REACH, rows.params.max() * REACH)
+    return np.array([size]), np.array([compute / 6 / size])
 
 
 def _candidates(rows: Rows) -> tuple[Array, Array]:
