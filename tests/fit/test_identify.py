@@ -10,7 +10,7 @@ import pytest
 
 from scalemark.fit.forms import CHINCHILLA, FORMS, Data
 from scalemark.fit.held import Held, quantities
-from scalemark.fit.identify import Profile, identify
+from scalemark.fit.identify import Profile, _Path, identify
 from scalemark.fit.loss_fit import fit_form
 from scalemark.fit.optimum import Optimum
 from scalemark.fit.rows import Rows
@@ -138,3 +138,18 @@ def test_what_trades_off_is_named() -> None:
 )
 def test_verdicts_are_plain(profile: Profile, expected: str) -> None:
     assert profile.verdict == expected
+
+
+def test_a_parameter_without_any_effect_may_have_any_value() -> None:
+    """The derivative by alpha is nought where A's term underflows; nothing divides by it."""
+    rows = grid(0.004)
+    fit = fit_form(CHINCHILLA, rows, replicates=1)
+    optimum = Optimum.of(fit, rows)
+    jacobian = np.where(np.arange(5)[:, None] == 3, 0.0, optimum.jacobian)
+    alpha = quantities(CHINCHILLA, optimum.data)[3]
+    inert = replace(optimum, jacobian=jacobian)
+    assert inert.condition == np.inf
+    path = _Path(inert, alpha, optimum.tolerable_rise(alpha.gradient(optimum.theta), 0.9))
+    path.walk(-1)
+    path.walk(1)
+    assert np.isfinite(path.coordinates).all() and len(path.coordinates) > 8

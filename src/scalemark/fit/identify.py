@@ -136,9 +136,11 @@ class _Path:
         self.limits = quantity.limits(optimum.problem.bounds)
         self.row_weights = np.ones((1, len(optimum.residuals)))
         gradient = quantity.gradient(optimum.theta)
-        variance = float(gradient @ optimum.inverse @ gradient)
-        self.half_width = float(np.sqrt(2 * tolerable * variance / optimum.within))
-        self.theta, self.direction = optimum.theta, optimum.inverse @ gradient / variance
+        ahead = optimum.inverse @ gradient
+        variance = float(gradient @ ahead)
+        has_effect = variance > 0
+        self.half_width = float(np.sqrt(2 * tolerable * variance / optimum.within)) if has_effect else np.inf
+        self.theta, self.direction = optimum.theta, ahead / variance if has_effect else gradient / (gradient @ gradient)
         self.points = self.held.free(optimum.theta[None])
         self.coordinate = float(self.points[0, quantity.index])
         self.objectives = np.array([optimum.objective])

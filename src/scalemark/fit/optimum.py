@@ -136,7 +136,7 @@ class Optimum:
         factor is mean ψ² / mean ψ' (Heritier & Ronchetti 1994, JASA 89:897).
         """
         ahead = self.inverse @ gradient
-        factor = float(ahead @ self.meat @ ahead) / float(gradient @ ahead) / self.within
+        factor = float(ahead @ self.meat @ ahead) / max(float(gradient @ ahead), 1e-300) / self.within
         return 0.5 * self.t_quantile(level) ** 2 * max(factor, _SMALLEST_SCATTER**2)
 
     def derivatives_at(self, params: Array, tokens: Array) -> Array:
