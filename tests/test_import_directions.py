@@ -21,6 +21,7 @@ JOINTS = frozenset(
         "analysis",
         "benchmarks",
         "cli",
+        "diagnosis",
         "doctor",
         "fitting",
         "live",

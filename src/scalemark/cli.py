@@ -164,7 +164,7 @@ def fit_cost(
     from scalemark.record.table import parse_columns
     from scalemark.report.fit_text import fit_lines
 
-    measured = _choice(target, ("seconds", "tokens_per_s"), "--target")
+    measured = _choice(target, ("seconds", "tokens_per_s"), "target")
     found = fitting.fit_cost(file, parse_columns(columns), measured, seed, holdout_above_params)
     _write_fit(found, json, plot)
     typer.echo("\n".join(fit_lines(found.result, found.fit.parameters, _terminal_columns())))
@@ -208,7 +208,7 @@ def train(
         workloads=(),
         trainings=find_grid(grid, seed),
         budget_s=parse_duration_s(budget),
-        device=_choice(device, ("auto", "cpu", "cuda"), "--device"),
+        device=_choice(device, ("auto", "cpu", "cuda"), "device"),
         seed=seed,
         results_root=results,
         corpus=corpus,

@@ -786,12 +786,33 @@ class FormScore(Frozen):
     mape: float | None = None
 
 
+class AllocationFound(Frozen):
+    """The exponent a of N ∝ C^a in one way. how: a form, an approach or a choice of convention; reason: why none."""
+
+    how: str
+    allocation: Estimate | None = None
+    optimal_params: float | None = None
+    reason: str | None = None
+
+
+class UsefulRun(Frozen):
+    """A further run, and by what share it would narrow the standard error of a prediction at ten times the compute."""
+
+    params: float
+    tokens: float
+    compute_flops: float
+    narrowing: float
+
+
 class FitResult(Frozen):
     """All that a fit to a table says, for a file and for people; numbers at full precision.
 
     status: how the solver ended, or 'not_identified' where the rows leave a parameter open. identified: per parameter.
     allocation: exponent a of the compute-optimal size, N ∝ C^a. reached: share of the starts that ended at the best
-    objective. steepness: of the objective there, free of units (see `scalemark.fit.solver.Solution`).
+    objective. steepness: of the objective there, free of units (see `scalemark.fit.solver.Solution`). verdicts: what
+    the rows tell of each parameter, from profile likelihoods. condition: of the scaled curvature. checks: a by other
+    approaches; conventions: a, and the optimal size at ten times the compute, under other choices of convention.
+    next_run: the run that would tell most for its compute.
     """
 
     kind: LawKind
@@ -809,7 +830,12 @@ class FitResult(Frozen):
     bootstrap: Bootstrap
     holdout: HiddenRows | None = None
     residual_sd: float
+    condition: float | None = None
+    verdicts: dict[str, str] = {}
     forms: tuple[FormScore, ...] = ()
+    checks: tuple[AllocationFound, ...] = ()
+    conventions: tuple[AllocationFound, ...] = ()
+    next_run: UsefulRun | None = None
     notes: tuple[str, ...] = ()
     source: str | None = None
     data_sha256: str | None = None
