@@ -23,6 +23,7 @@ JOINTS = frozenset(
         "cli",
         "doctor",
         "live",
+        "planning",
         "plugin",
         "session",
         "smoke",
@@ -43,7 +44,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "train": BASE | {"model", "process"},
     "record": BASE,
     "fit": BASE,
-    "plan": BASE,
+    "plan": BASE | {"fit", "model"},
     "diff": BASE,
     "report": BASE,
 }

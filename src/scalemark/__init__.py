@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from scalemark.benchmarks import ladder, trainings, workloads
     from scalemark.model.ladder import find_rung
     from scalemark.model.task import Task
+    from scalemark.planning import plan
     from scalemark.record.store import load_suite
     from scalemark.train.grid import training_grid
 
 __version__ = "0.1.0"
-__all__ = ["Task", "analyse", "find_rung", "ladder", "load_suite", "training_grid", "trainings", "workloads"]
+__all__ = ["Task", "analyse", "find_rung", "ladder", "load_suite", "plan", "training_grid", "trainings", "workloads"]
 
 _HOMES = {
     "Task": "scalemark.model.task",
@@ -23,6 +24,7 @@ _HOMES = {
     "find_rung": "scalemark.model.ladder",
     "ladder": "scalemark.benchmarks",
     "load_suite": "scalemark.record.store",
+    "plan": "scalemark.planning",
     "training_grid": "scalemark.train.grid",
     "trainings": "scalemark.benchmarks",
     "workloads": "scalemark.benchmarks",

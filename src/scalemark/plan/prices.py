@@ -1,0 +1,259 @@
+"""What a training run costs here, from what was timed: steps, the loop around them, set-up and validation.
+
+    time of a run = (steps + extra steps) · loop · time law(shape, at the batch that it is trained with)
+
+loop: what a step of real training takes over a timed one. It clips gradients and fetches text, and it meets the
+machine's slow moments, which timed steps have taken out. Where training runs had the machine and all its threads for
+themselves, they tell it; else it is what the blocks took over the corrected times, times what clipping takes.
+extra steps: set-up and validation of the suite's own runs, as a number of their steps.
+
+Without timed steps, the time law is fitted to the training runs themselves: it prices training as the grid did it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalemark.errors import FitError
+from scalemark.fit.cost_law import TIME_TERMS, fit_time_law
+from scalemark.fit.prediction import extrapolation, predict_with_scatter
+from scalemark.model.memory import predict_memory
+from scalemark.plan.shapes import Recipe
+from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law, ModelConfig, Settings, TrainingRun, Workload
+
+Array = NDArray[np.float64]
+
+# A step of the training loop over the same step alone, timed in turns in one process: 1.07 to 1.10 (docs/planning.md),
+# and the standard deviation of its logarithm. For suites whose own runs cannot tell.
+LOOP_RATIO, LOOP_LOG_SD = 1.07, 0.03
+# Walks through steps of so many layers tell those of deeper models of the same width.
+_SHALLOW = (4, 8)
+TIMED_ADVICE = "run `pytest bench/` for timed steps"
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Costs of training runs in the law's unit. Draws have shape (replicates,); see the top of the module.
+
+    threads, shared: how the runs that it prices are trained: on so many threads, beside others or alone. source: which
+    measurements say so.
+    """
+
+    law: Law
+    loop: float
+    loop_draws: Array
+    extra_steps: float
+    extra_draws: Array
+    threads: int
+    shared: bool
+    source: str
+
+    def steps(self, counted: Sequence[Accounting]) -> Array:
+        """Cost of one training step of each, shape (n,)."""
+        return self.loop * predict_values(self.law, counted)
+
+    def steps_draws(self, counted: Sequence[Accounting]) -> Array:
+        """The same in each replicate, shape (replicates, n)."""
+        return self.loop_draws[:, None] * predict_draws(self.law, counted)[: len(self.loop_draws)]
+
+    def of_run(self, accounting: Accounting, n_steps: float) -> Estimate:
+        """What a whole run of so many steps costs, with the interval of a new one."""
+        value = (n_steps + self.extra_steps) * self.steps([accounting])[0]
+        draws = (n_steps + self.extra_draws) * self.steps_draws([accounting])[:, 0]
+        scatter = scatter_of(self.law, cost_distance(self.law, accounting))
+        return predict_with_scatter(float(np.log(value)), np.log(draws), scatter)
+
+
+def predict_values(law: Law, counted: Sequence[Accounting]) -> Array:
+    """The law's value for each, shape (n,)."""
+    return np.asarray(_quantities(counted) @ np.array(law.coefficients))
+
+
+def predict_draws(law: Law, counted: Sequence[Accounting]) -> Array:
+    """The same in each replicate, shape (replicates, n)."""
+    return np.asarray(np.maximum(np.array(law.draws) @ _quantities(counted).T, 1e-300))
+
+
+def _quantities(counted: Sequence[Accounting]) -> Array:
+    return np.array([[term.of(accounting) for term in TIME_TERMS] for accounting in counted])
+
+
+def cost_distance(law: Law, accounting: Accounting) -> float:
+    """How far beyond what a cost law was fitted to, in size or in tokens of a batch, whichever is farther."""
+    values = {"params_non_embedding": accounting.params_non_embedding, "items": accounting.items}
+    return max(extrapolation(law, name, float(value)) for name, value in values.items() if name in law.domain)
+
+
+def scatter_of(law: Law, distance: float) -> float:
+    """How far a new measurement lies from a law, as a standard deviation of logs.
+
+    Beyond the fitted range, no less than what the law missed on the largest measurements when they were hidden.
+    """
+    missed = _holdout_scatter(law.holdout) if law.holdout and distance > 1 else 0.0
+    return max(law.residual_sd, missed)
+
+
+def _holdout_scatter(holdout: Holdout) -> float:
+    return float(np.sqrt(np.mean(np.log1p(holdout.errors) ** 2))) if holdout.errors else 0.0
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def price_time(cells: Sequence[Cell], runs: Sequence[TrainingRun], settings: Settings, replicates: int) -> Prices:
+    """Seconds, from timed steps, or from training runs where too few steps were timed.
+
+    Raises FitError where neither tells a law.
+    """
+    try:
+        law = fit_time_law(cells, settings.seed)
+    except FitError as error:
+        return _from_runs(runs, settings, replicates, str(error))
+    rng = np.random.default_rng(settings.seed)
+    alone = [run for run in runs if _is_timed(run) and not run.shared and run.threads in (None, settings.threads)]
+    loop, draws = _loop_of_runs(law, alone, replicates, rng) if alone else _loop_of_blocks(cells, replicates, rng)
+    source = "steps timed alone on all threads" + (", and the pace of training runs that were trained so" * bool(alone))
+    count = min(replicates, len(law.draws))
+    return Prices(law, loop, draws[:count], *_extra(runs, count, rng), settings.threads, False, source)
+
+
+def _from_runs(runs: Sequence[TrainingRun], settings: Settings, replicates: int, why_not_timed: str) -> Prices:
+    """The law of the training runs' own steps, under the conditions that most of them had."""
+    conditions = Counter((run.threads, run.shared) for run in runs if _is_timed(run))
+    if not conditions:
+        raise FitError(f"nothing here tells what training costs ({why_not_timed}): {TIMED_ADVICE}")
+    (threads, shared), _ = conditions.most_common(1)[0]
+    same = [run for run in runs if _is_timed(run) and (run.threads, run.shared) == (threads, shared)]
+    try:
+        law = fit_time_law([_as_cell(run) for run in same], settings.seed)
+    except FitError as error:
+        raise FitError(f"neither timed steps nor training runs tell what training costs ({error})") from error
+    count = min(replicates, len(law.draws))
+    extra = _extra(runs, count, np.random.default_rng(settings.seed))
+    source = f"{len(same)} training runs of this suite, as it has no timed steps"
+    return Prices(law, 1.0, np.ones(count), *extra, threads or settings.threads, shared, source)
+
+
+def _is_timed(run: TrainingRun) -> bool:
+    return bool(run.status == "ok" and run.config.model and run.accounting and run.seconds)
+
+
+def _step_s(run: TrainingRun) -> float:
+    assert run.seconds
+    return run.seconds / run.config.n_steps
+
+
+def _as_cell(run: TrainingRun) -> Cell:
+    """A run's mean step, as if it had been timed. Its scatter shows between runs, so it has no interval of its own."""
+    config, step_s = run.config, _step_s(run)
+    workload = Workload(
+        phase="step",
+        model=config.model,
+        batch=config.batch,
+        seq_len=config.seq_len,
+        dtype=config.dtype,
+        device=config.device,
+        optimizer=config.optimizer,
+    )
+    time_s = Estimate(value=step_s, low=step_s, high=step_s)
+    return Cell(workload=workload, status="ok", accounting=run.accounting, time_s=time_s)
+
+
+def _loop_of_runs(
+    law: Law, runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generator
+) -> tuple[float, Array]:
+    """Median over runs of their step over the law's; a replicate draws one run, as the next is one more."""
+    counted = [run.accounting for run in runs if run.accounting]
+    ratios = np.array([_step_s(run) for run in runs]) / predict_values(law, counted)
+    return float(np.median(ratios)), np.asarray(rng.choice(ratios, size=replicates))
+
+
+def _loop_of_blocks(cells: Sequence[Cell], replicates: int, rng: np.random.Generator) -> tuple[float, Array]:
+    """What a block's rounds took on average over the corrected time, times what the loop adds."""
+    slowness = _slowness(cells)
+    loop = LOOP_RATIO * np.exp(LOOP_LOG_SD * rng.standard_normal(replicates))
+    return float(np.median(slowness)) * LOOP_RATIO, np.asarray(rng.choice(slowness, size=replicates) * loop)
+
+
+def _slowness(cells: Sequence[Cell]) -> Array:
+    """(blocks,): the median over cells of a block's mean round over the cell's typical time; 1 where none is known."""
+    found: dict[int, list[float]] = defaultdict(list)
+    for cell in cells:
+        for block in cell.blocks:
+            if cell.typical_s and block.rounds_s:
+                found[block.index].append(float(np.mean(block.rounds_s)) / cell.typical_s.value)
+    return np.array([np.median(ratios) for ratios in found.values()]) if found else np.ones(1)
+
+
+def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generator) -> tuple[float, Array]:
+    """Set-up and validation of the runs, in their own steps: the median, and one run for each replicate."""
+    extra = [
+        max(0.0, run.total_seconds - run.seconds) / _step_s(run)
+        for run in runs
+        if _is_timed(run) and run.total_seconds and run.seconds
+    ]
+    if not extra:
+        return 0.0, np.zeros(replicates)
+    return float(np.median(extra)), np.asarray(rng.choice(extra, size=replicates))
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MemoryPrice:
+    """Peak bytes of a training step from its shape, and how far measured peaks were above: least, typical, most.
+
+    beyond_bytes: measured less predicted: what a library keeps for itself, whatever the shape.
+    """
+
+    recipe: Recipe
+    beyond_bytes: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], recipe: Recipe) -> "MemoryPrice":
+        """Set against the measured cells, where there are any."""
+        beyond = [
+            float(cell.memory.allocated_bytes - cell.predicted_memory.peak_bytes)
+            for cell in cells
+            if cell.memory and cell.memory.allocated_bytes and cell.predicted_memory
+        ]
+        return cls(recipe, (min(beyond), float(np.median(beyond)), max(beyond)) if beyond else (0.0, 0.0, 0.0))
+
+    def peak_bytes(self, model: ModelConfig) -> Estimate:
+        """Peak of live tensors while this model takes a step at its training batch."""
+        predicted_bytes = self._walked(model)
+        low, typical, high = (predicted_bytes + beyond for beyond in self.beyond_bytes)
+        return Estimate(value=typical, low=low, high=high)
+
+    def fits(self, models: Sequence[ModelConfig], limit_bytes: float | None) -> NDArray[np.bool_]:
+        """Which of the models the memory holds; all, where no limit is known."""
+        if limit_bytes is None:
+            return np.ones(len(models), dtype=bool)
+        return np.array([self._is_below(model, limit_bytes) for model in models])
+
+    def _is_below(self, model: ModelConfig, limit_bytes: float) -> bool:
+        """Bounds decide most of it: to walk through a step takes milliseconds, and there are hundreds of models."""
+        accounting = self.recipe.account(model)
+        states = accounting.parameter_bytes + accounting.gradient_bytes + accounting.optimizer_state_bytes
+        kept = (accounting.activation_bytes or 0) + (accounting.logits_bytes or 0)
+        most_beyond = max(0.0, self.beyond_bytes[2])
+        if states >= limit_bytes or 2 * states + 8 * kept + most_beyond < limit_bytes:
+            return states < limit_bytes
+        return self._interpolated(model) + most_beyond < limit_bytes
+
+    def _interpolated(self, model: ModelConfig) -> float:
+        """Predicted peak: what each layer adds is the same from `_SHALLOW` layers on, so that a deep walk is saved."""
+        low, high = _SHALLOW
+        if model.n_layer <= high:
+            return self._walked(model)
+        shallow, deeper = (self._walked(model.model_copy(update={"n_layer": depth})) for depth in (low, high))
+        return shallow + (deeper - shallow) / (high - low) * (model.n_layer - low)
+
+    def _walked(self, model: ModelConfig) -> float:
+        predicted = predict_memory(self.recipe.step(model))
+        assert predicted is not None
+        return float(predicted.peak_bytes)

@@ -1,0 +1,501 @@
+"""From a suite to a plan: which model to train for a budget, or what a loss takes. No torch.
+
+    suite ─> loss law, prices of steps, memory ─> Field of candidate models ─> optimum ─> TrainingPlan
+
+The joint between fit, model and plan: the one place that picks what each of them is told.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+
+import numpy as np
+
+from scalemark.analysis import TOKENS_PER_PARAMETER, law_cells, memory_limit_bytes
+from scalemark.errors import BudgetError, FitError, InputError
+from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
+from scalemark.fit.prediction import predict_with_scatter
+from scalemark.fit.repeated import fit_repeated_law
+from scalemark.plan.front import FACTORS, front
+from scalemark.plan.optimum import (
+    Array,
+    Field,
+    Losses,
+    best_index,
+    budget_draws_to_reach,
+    cheapest,
+    near_optimal,
+    nearest_ratio,
+    optimal_params,
+    regret,
+)
+from scalemark.plan.prices import MemoryPrice, Prices, cost_distance, price_time, scatter_of
+from scalemark.plan.shapes import Recipe, candidate_shapes, named_shape
+from scalemark.record.store import load_suite
+from scalemark.schema import (
+    Accounting,
+    Estimate,
+    Goal,
+    Law,
+    ModelConfig,
+    PlannedTraining,
+    Range,
+    Suite,
+    TrainingPlan,
+    TrainingRun,
+)
+from scalemark.stats import percentile_interval
+from scalemark.units import format_bytes, format_seconds, significant
+
+REPLICATES = 500
+NEAR_OPTIMAL_EXCESS = 0.005
+# The rule's grain: of models within 10 % of 20 tokens per parameter, the best shape stands for it.
+RULE_WITHIN = 1.1
+MARKED_BEYOND, REFUSED_BEYOND = 10.0, 100.0
+# How far beyond the largest model that was trained candidates reach. Past what is refused, so that a refusal says how
+# far the optimum is, and does not stop at the edge.
+_MOST_SIZE_RATIO = 1e4
+# R_D* of Muennighoff et al. 2023 (section 5), on other text and larger models: half or twice as much is allowed for.
+REPEATS_WORTH, REPEATS_LOG_SD = 15.4, log(2) / 1.645
+# Of the replicates: where more never reach a loss, the time to it has no upper end at 90 %.
+_LEAST_REACHING = 0.95
+_JOULES_PER_KWH, _SECONDS_PER_HOUR = 3.6e6, 3600.0
+
+
+def plan(
+    suite: Suite | Path | str,
+    *,
+    hours: float | None = None,
+    usd: float | None = None,
+    kwh: float | None = None,
+    loss: float | None = None,
+    usd_per_hour: float | None = None,
+    sizes: Sequence[str] = (),
+    memory_gib: float | None = None,
+    force: bool = False,
+) -> TrainingPlan:
+    """The model that reaches the lowest loss for a budget, or that reaches a loss for the least time.
+
+    Give one of hours, usd (with usd_per_hour), kwh and loss (nats per token). sizes: models whose regret to say, such
+    as 'd6w384'. memory_gib: in place of the suite's own limit. force: plan even past 100 times the fitted range.
+
+    Raises InputError for arguments that cannot be used, a budget that holds no training and a loss that cannot be
+    reached, and FitError where the suite tells no loss law or no cost.
+    """
+    goal, amount = _goal(hours, usd, kwh, loss, usd_per_hour)
+    suite = suite if isinstance(suite, Suite) else load_suite(Path(suite))
+    ground = _survey(suite, _limit_bytes(suite, memory_gib), sizes, goal)
+    index, steps, budget = _answer(ground, goal, amount, usd_per_hour)
+    best = _planned(ground, index, steps, budget, usd_per_hour)
+    _refuse_far(best, force)
+    return TrainingPlan(
+        suite_id=suite.id,
+        machine=suite.machine.summary,
+        device=suite.settings.device,
+        threads=ground.time.threads,
+        shared=ground.time.shared,
+        goal=goal,
+        amount=amount,
+        usd_per_hour=usd_per_hour,
+        best=best,
+        time_to_loss_s=_time_to_loss(ground, index, steps, amount) if goal == "loss" else None,
+        optimal_params=_optimal_params(ground, index, budget),
+        near_optimal=_near_optimal(ground, budget),
+        near_optimal_excess=NEAR_OPTIMAL_EXCESS,
+        named=tuple(_named(ground, name, budget, usd_per_hour, force) for name in sizes),
+        rule=_rule(ground, budget, usd_per_hour, force),
+        rule_tokens_per_parameter=TOKENS_PER_PARAMETER,
+        front=_front(ground, budget, usd_per_hour, force),
+        memory_limit_bytes=ground.limit_bytes,
+        energy_reason=ground.energy_reason,
+        notes=_notes(ground, best),
+    )
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _goal(
+    hours: float | None, usd: float | None, kwh: float | None, loss: float | None, usd_per_hour: float | None
+) -> tuple[Goal, float]:
+    """The one goal that is given and its amount; raises InputError for none, two, or one that makes no sense."""
+    goals: dict[Goal, float | None] = {"hours": hours, "usd": usd, "kwh": kwh, "loss": loss}
+    given = [(goal, amount) for goal, amount in goals.items() if amount is not None]
+    if len(given) != 1:
+        named = " and ".join(goal for goal, _ in given) or "none"
+        raise InputError(f"a plan has one goal, and {named} was given: give one of hours, usd, kwh and loss")
+    goal, amount = given[0]
+    for name, value in ((goal, amount), ("usd_per_hour", usd_per_hour)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"{name} = {value:g} makes no plan: give a positive number")
+    if goal == "usd" and usd_per_hour is None:
+        raise InputError(f"what {amount:g} USD buy is not known: say what an hour costs with usd_per_hour")
+    return goal, amount
+
+
+def _limit_bytes(suite: Suite, memory_gib: float | None) -> float | None:
+    if memory_gib is None:
+        return memory_limit_bytes(suite)
+    if not 0 < memory_gib < float("inf"):
+        raise InputError(f"memory_gib = {memory_gib:g} holds no model: give a positive number")
+    return memory_gib * 2**30
+
+
+def _answer(ground: "_Ground", goal: Goal, amount: float, usd_per_hour: float | None) -> tuple[int, int, float]:
+    """(model, steps, budget in the unit of the field): of a loss, the budget is what reaching it takes."""
+    field = ground.field
+    if not field.fits.any():
+        limit = format_bytes(ground.limit_bytes)
+        raise InputError(f"no model trains within {limit} of memory: give more with memory_gib, or another machine")
+    if goal == "loss":
+        return _reach(ground, amount)
+    budget = amount * _JOULES_PER_KWH if goal == "kwh" else amount * _SECONDS_PER_HOUR
+    budget /= usd_per_hour if goal == "usd" and usd_per_hour else 1.0
+    index = best_index(field, budget)
+    if index is None:
+        share = field.least_budget / budget * amount
+        raise BudgetError(f"{amount:g} {goal} hold no training past its warm-up: give at least {significant(share, 2)}")
+    return index, int(field.steps(budget)[index]), budget
+
+
+def _reach(ground: "_Ground", loss: float) -> tuple[int, int, float]:
+    found = cheapest(ground.field, loss)
+    if found is None:
+        floor = ground.loss_law.parameters[0]
+        told = "" if floor.identified else ", which these runs hardly tell"
+        raise InputError(
+            f"a loss of {loss:g} is not reachable: the law's {floor.name} is {floor.estimate.value:.3g} "
+            f"({floor.estimate.low:.3g} to {floor.estimate.high:.3g}{told}): ask for a higher loss"
+        )
+    index, steps = found
+    return index, steps, ground.field.budget(index, steps)
+
+
+def _refuse_far(planned: PlannedTraining, force: bool) -> None:
+    if planned.extrapolation > REFUSED_BEYOND and not force:
+        raise InputError(
+            f"{planned.model.name} on {significant(planned.tokens)} tokens lies "
+            f"{significant(planned.extrapolation, 2)} times beyond what was measured, which no law holds for: "
+            "ask for less, measure and train larger models, or insist with force"
+        )
+
+
+# --- what the suite tells ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """All that a plan stands on. field: in joules where energy is the goal, else in seconds."""
+
+    suite: Suite
+    loss_law: Law
+    trained: tuple[TrainingRun, ...]
+    recipe: Recipe
+    time: Prices
+    energy: Prices | None
+    energy_reason: str | None
+    memory: MemoryPrice
+    limit_bytes: float | None
+    models: tuple[ModelConfig, ...]
+    counted: tuple[Accounting, ...]
+    field: Field
+    repeats_are_told: bool
+
+
+def _survey(suite: Suite, limit_bytes: float | None, sizes: Sequence[str], goal: Goal) -> _Ground:
+    """Fit the laws and set up the candidates, those that a user names among them."""
+    loss_law, trained = _loss_law(suite)
+    recipe = Counter(Recipe.of(run) for run in trained).most_common(1)[0][0]
+    cells = law_cells(suite)
+    time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)))
+    energy, energy_reason = _energy(suite)
+    if goal == "kwh" and energy is None:
+        raise InputError(f"energy is unavailable here ({energy_reason}): give hours, or usd with usd_per_hour")
+    memory = MemoryPrice.of(cells, recipe)
+    models = _models(loss_law, trained, sizes)
+    counted = tuple(recipe.account(model) for model in models)
+    losses, repeats_are_told = _losses(suite, loss_law, len(time.loop_draws))
+    prices = energy if goal == "kwh" and energy else time
+    return _Ground(
+        suite=suite,
+        loss_law=loss_law,
+        trained=trained,
+        recipe=recipe,
+        time=time,
+        energy=energy,
+        energy_reason=energy_reason,
+        memory=memory,
+        limit_bytes=limit_bytes,
+        models=models,
+        counted=counted,
+        field=_field(losses, prices, recipe, counted, memory.fits(models, limit_bytes)),
+        repeats_are_told=repeats_are_told,
+    )
+
+
+def _loss_law(suite: Suite) -> tuple[Law, tuple[TrainingRun, ...]]:
+    """The law and the runs that it is fitted to; raises FitError."""
+    trained = tuple(
+        run for run in suite.training_runs if run.status == "ok" and run.config.model and not run.config.unique_tokens
+    )
+    try:
+        return fit_loss_law(suite.training_runs, suite.settings.seed), trained
+    except FitError as error:
+        raise FitError(
+            f"no plan without a loss law ({error}): `scalemark train --budget 20m` trains for one"
+        ) from error
+
+
+def _models(law: Law, trained: Sequence[TrainingRun], sizes: Sequence[str]) -> tuple[ModelConfig, ...]:
+    shapes = _shapes(trained)
+    most = _MOST_SIZE_RATIO * law.domain["params_non_embedding"].high
+    named = [named_shape(name, shapes) for name in sizes]
+    shallowest = min(shape.n_layer for shape in shapes)
+    for model in named:
+        if model.n_layer < shallowest:
+            raise InputError(
+                f"the loss law was fitted to models of {shallowest} layers or more and tells nothing of {model.name}: "
+                "name a deeper one"
+            )
+    return tuple(dict.fromkeys([*candidate_shapes(shapes, most), *named]))
+
+
+def _shapes(trained: Sequence[TrainingRun]) -> tuple[ModelConfig, ...]:
+    """Each shape once, in the order of the runs."""
+    return tuple(dict.fromkeys(run.config.model for run in trained if run.config.model))
+
+
+def _losses(suite: Suite, law: Law, replicates: int) -> tuple[Losses, bool]:
+    """The loss law, with what repeated text is worth: as this suite tells it, or as it was published."""
+    constant, draws, is_told = _repeats(suite, replicates)
+    unique = suite.corpus.train_tokens if suite.corpus else None
+    losses = Losses(np.array(law.coefficients), np.array(law.draws)[:replicates], unique, constant, draws)
+    return losses, is_told
+
+
+def _repeats(suite: Suite, replicates: int) -> tuple[float, Array, bool]:
+    """R_D*, its replicates, and whether the suite's own runs tell it."""
+    rng = np.random.default_rng(suite.settings.seed)
+    try:
+        law = fit_repeated_law(suite.training_runs, suite.settings.seed)
+        told = next(parameter for parameter in law.parameters if parameter.name == "R_D*")
+    except FitError:
+        told = None
+    if told is None or not told.identified:
+        return REPEATS_WORTH, REPEATS_WORTH * np.exp(REPEATS_LOG_SD * rng.standard_normal(replicates)), False
+    place = [parameter.name for parameter in law.parameters].index("R_D*")
+    return told.estimate.value, rng.choice(np.array(law.draws)[:, place], size=replicates), True
+
+
+def _energy(suite: Suite) -> tuple[Prices | None, str]:
+    """Joules of training, or why they are not known."""
+    reasons = Counter(cell.energy.reason for cell in suite.cells if cell.energy and cell.energy.reason)
+    return None, reasons.most_common(1)[0][0] if reasons else "no energy was measured in this suite"
+
+
+def _field(losses: Losses, prices: Prices, recipe: Recipe, counted: Sequence[Accounting], fits: np.ndarray) -> Field:
+    return Field(
+        params=np.array([accounting.params_non_embedding for accounting in counted], dtype=float),
+        fits=fits,
+        losses=losses,
+        cost=prices.steps(counted),
+        cost_draws=prices.steps_draws(counted),
+        tokens_per_step=recipe.tokens_per_step,
+        extra_steps=prices.extra_steps,
+        extra_draws=prices.extra_draws,
+        least_steps=recipe.least_steps,
+    )
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+def _planned(ground: _Ground, index: int, steps: int, budget: float, usd_per_hour: float | None) -> PlannedTraining:
+    """One model trained for so many steps: what it costs and reaches, and what is lost against the budget's best."""
+    model, accounting = ground.models[index], ground.counted[index]
+    tokens = steps * ground.recipe.tokens_per_step
+    time_s = ground.time.of_run(accounting, steps)
+    unique = ground.field.losses.unique
+    value, draws = regret(ground.field, budget, index)
+    finite = draws[np.isfinite(draws)]
+    return PlannedTraining(
+        model=model,
+        batch=ground.recipe.batch,
+        seq_len=ground.recipe.seq_len,
+        params_total=accounting.params_total,
+        params_non_embedding=accounting.params_non_embedding,
+        tokens=tokens,
+        n_steps=steps,
+        epochs=tokens / unique if unique else None,
+        loss=_loss(ground, accounting.params_non_embedding, tokens),
+        time_s=time_s,
+        energy_j=ground.energy.of_run(accounting, steps) if ground.energy else None,
+        usd=time_s.scaled(usd_per_hour / _SECONDS_PER_HOUR) if usd_per_hour else None,
+        memory_bytes=ground.memory.peak_bytes(model),
+        regret=percentile_interval(finite if len(finite) else [value], max(0.0, value)),
+        loss_extrapolation=loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens),
+        cost_extrapolation=cost_distance(ground.time.law, accounting),
+    )
+
+
+def _loss(ground: _Ground, params: float, tokens: float) -> Estimate:
+    """Validation loss of a new training run."""
+    losses, law = ground.field.losses, ground.loss_law
+    scatter = scatter_of(law, loss_extrapolation(law, params, tokens))
+    log_draws = np.log(losses.draws_at(params, np.array([tokens]))[:, 0])
+    return predict_with_scatter(float(np.log(losses.at(params, tokens))), log_draws, scatter)
+
+
+def _time_to_loss(ground: _Ground, index: int, steps: int, loss: float) -> Estimate | None:
+    """Seconds until a new run of this model reaches the loss, both laws drawn in pairs and a run's scatter added.
+
+    None where fewer than 95 % of the replicates ever reach it: then the time has no upper end.
+    """
+    accounting = ground.counted[index]
+    tokens = steps * ground.recipe.tokens_per_step
+    distance = loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens)
+    of_time = scatter_of(ground.time.law, cost_distance(ground.time.law, accounting))
+    moved = np.random.default_rng(ground.suite.settings.seed).standard_normal((2, len(ground.field.extra_draws)))
+    losses = loss * np.exp(scatter_of(ground.loss_law, distance) * moved[0])
+    draws = budget_draws_to_reach(ground.field, losses, index) * np.exp(of_time * moved[1])
+    if np.mean(np.isfinite(draws)) < _LEAST_REACHING:
+        return None
+    # Those that never reach it count as slower than all others, which a quantile below them does not see.
+    value = ground.field.budget(index, steps)
+    return percentile_interval(np.where(np.isfinite(draws), draws, np.finfo(float).max), value)
+
+
+def _optimal_params(ground: _Ground, index: int, budget: float) -> Estimate:
+    return percentile_interval(optimal_params(ground.field, budget), float(ground.field.params[index]))
+
+
+def _near_optimal(ground: _Ground, budget: float) -> Range:
+    low, high = near_optimal(ground.field, budget, NEAR_OPTIMAL_EXCESS)
+    return Range(low=low, high=high)
+
+
+def _named(ground: _Ground, name: str, budget: float, usd_per_hour: float | None, force: bool) -> PlannedTraining:
+    """The model that a user names, trained for the same budget; raises InputError where it cannot be."""
+    index = ground.models.index(named_shape(name, _shapes(ground.trained)))
+    if not ground.field.fits[index]:
+        needed = format_bytes(ground.memory.peak_bytes(ground.models[index]).value)
+        limit = format_bytes(ground.limit_bytes)
+        raise InputError(
+            f"{name} takes {needed} to train and there are {limit}: name a smaller one, or give memory_gib"
+        )
+    steps = int(ground.field.steps(budget)[index])
+    if not steps:
+        least_s = ground.time.of_run(ground.counted[index], ground.field.least_steps).value
+        raise BudgetError(
+            f"the budget holds no training of {name}, whose warm-up alone takes {format_seconds(least_s)}: "
+            "name a smaller one, or give more"
+        )
+    planned = _planned(ground, index, steps, budget, usd_per_hour)
+    _refuse_far(planned, force)
+    return planned
+
+
+def _rule(ground: _Ground, budget: float, usd_per_hour: float | None, force: bool) -> PlannedTraining | None:
+    """What 20 tokens per parameter give for the budget; None where that lies too far from what was measured."""
+    totals = np.array([accounting.params_total for accounting in ground.counted], dtype=float)
+    index = nearest_ratio(ground.field, budget, totals, TOKENS_PER_PARAMETER, RULE_WITHIN)
+    if index is None:
+        return None
+    planned = _planned(ground, index, int(ground.field.steps(budget)[index]), budget, usd_per_hour)
+    return planned if force or planned.extrapolation <= REFUSED_BEYOND else None
+
+
+def _front(ground: _Ground, budget: float, usd_per_hour: float | None, force: bool) -> tuple[PlannedTraining, ...]:
+    points = front(ground.field, [factor * budget for factor in FACTORS])
+    planned = [_planned(ground, index, steps, at, usd_per_hour) for at, index, steps in points]
+    return tuple(one for one in planned if force or one.extrapolation <= REFUSED_BEYOND)
+
+
+# --- what the answer takes for granted --------------------------------------------------------------------------------
+
+
+def _notes(ground: _Ground, best: PlannedTraining) -> tuple[str, ...]:
+    notes = (
+        _recipe_note(ground),
+        _time_note(ground),
+        _identified_note(ground.loss_law),
+        _shape_note(ground, best),
+        _epochs_note(ground, best),
+        _far_note(best),
+    )
+    return tuple(filter(None, notes))
+
+
+def _recipe_note(ground: _Ground) -> str:
+    recipe = ground.recipe
+    others = len({Recipe.of(run) for run in ground.trained}) - 1
+    mixed = f" ({others} other recipes among the runs are passed over)" if others else ""
+    return (
+        f"The loss law holds for the recipe that its {ground.loss_law.n} runs were trained with: batches of "
+        f"{recipe.batch} × {recipe.seq_len} tokens, {recipe.dtype}, {recipe.optimizer}, learning rate by width{mixed}. "
+        "Steps are priced at that batch."
+    )
+
+
+def _time_note(ground: _Ground) -> str:
+    time = ground.time
+    beside = ", beside other models" if time.shared else ", alone"
+    threads = f"{time.threads} thread{'s' if time.threads > 1 else ''}"
+    where = f"on {threads}{beside}" if ground.suite.settings.device == "cpu" else "alone on the GPU"
+    advice = "" if ground.suite.cells else "; for training alone on all threads, run `pytest bench/`, which times steps"
+    return (
+        f"Time is that of training {where}, set-up and validation (as {time.extra_steps:.0f} steps) among it, by "
+        f"{time.source}{advice}."
+    )
+
+
+def _identified_note(law: Law) -> str:
+    vague = [parameter.name for parameter in law.parameters if not parameter.identified]
+    if not vague:
+        return ""
+    return (
+        f"The runs do not tell {', '.join(vague)} of the loss law: its predictions near the runs hold, and how far off "
+        "they may be elsewhere is in the intervals. More sizes and tokens would tell: give training a larger budget."
+    )
+
+
+def _shape_note(ground: _Ground, best: PlannedTraining) -> str:
+    shapes = _shapes(ground.trained)
+    depths, heads = {shape.n_layer for shape in shapes}, {shape.d_head for shape in shapes}
+    other = [
+        f"{best.model.n_layer} layers" if best.model.n_layer not in depths else "",
+        f"heads of {best.model.d_head}" if best.model.d_head not in heads else "",
+    ]
+    if not any(other):
+        return ""
+    trained = f"{_listed(depths)} layers and heads of {_listed(heads)}"
+    return (
+        f"The loss law knows a model by its size: that {' and '.join(filter(None, other))} do as well as the {trained} "
+        "that were trained is taken for granted (Kaplan et al. 2020, figure 5)."
+    )
+
+
+def _listed(numbers: set[int]) -> str:
+    return ", ".join(str(number) for number in sorted(numbers))
+
+
+def _epochs_note(ground: _Ground, best: PlannedTraining) -> str:
+    if best.epochs is None or best.epochs <= 1:
+        return ""
+    losses = ground.field.losses
+    source = "as this suite's runs tell" if ground.repeats_are_told else "as Muennighoff et al. 2023 found elsewhere"
+    return (
+        f"The text is seen {best.epochs:.1f} times: what is seen again is discounted with R_D* = "
+        f"{losses.repeats:.3g}, {source}. More text would be worth more."
+    )
+
+
+def _far_note(best: PlannedTraining) -> str:
+    if best.extrapolation <= MARKED_BEYOND:
+        return ""
+    return (
+        f"This lies {significant(best.extrapolation, 2)} times beyond what was measured: take it for a guess, whatever "
+        "its interval says."
+    )
