@@ -40,7 +40,7 @@ Optimizer = Literal["adamw", "sgd"]
 CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed"]
 RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
-LawKind = Literal["step_time", "memory", "loss", "repeated_loss"]
+LawKind = Literal["step_time", "memory", "energy", "loss", "repeated_loss"]
 Purpose = Literal["scout", "time", "memory", "energy"]
 Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
@@ -645,7 +645,8 @@ class Range(Frozen):
 class Holdout(Frozen):
     """The largest measurements were hidden, the law refitted, and these predicted. errors: predicted/measured − 1.
 
-    above: the largest value of the variable that was kept. reach: the largest hidden one over it.
+    above: the largest value of the variable that was kept. reach: the largest hidden one over it. rivals: errors of
+    simpler laws that were fitted to the same rows and predicted the same ones.
     """
 
     variable: str
@@ -653,6 +654,7 @@ class Holdout(Frozen):
     errors: tuple[float, ...]
     covered: int
     reach: PositiveFloat | None = None
+    rivals: dict[str, tuple[float, ...]] = {}
 
 
 class Law(Frozen):
@@ -732,6 +734,7 @@ class PriceTag(Frozen):
     step_s: Estimate | None = None
     tokens_per_s: Estimate | None = None
     training_s: Estimate | None = None
+    training_j: Estimate | None = None
     memory_bytes: Estimate | None = None
     fits_memory: bool | None = None
     extrapolation: float

@@ -1,0 +1,111 @@
+"""From a fit to a `Law`: parameters named for people, notes, the hidden sizes, and how to evaluate it again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scalemark.fit.cost.fitting import Fit, Hidden, Problem, fit, hide, largest
+from scalemark.fit.cost.solver import Array
+from scalemark.fit.cost.terms import Term
+from scalemark.fit.prediction import range_of
+from scalemark.schema import Estimate, Law, LawKind, Parameter, Range
+from scalemark.stats import percentile_interval
+
+# Ends of an interval so many times apart say the order of magnitude and no more.
+VAGUE_RATIO = 3.0
+_ABOVE = 1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a law says of itself that its rows do not."""
+
+    kind: LawKind
+    unit: str
+    subject: str
+    domain: dict[str, Range]
+    notes: tuple[str, ...] = ()
+
+
+def fit_law(problem: Problem, described: Described) -> Law:
+    """The law of all rows, with what it misses when its largest sizes are hidden."""
+    fitted = fit(problem)
+    return Law(
+        kind=described.kind,
+        form=fitted.form.text,
+        unit=described.unit,
+        subject=described.subject,
+        parameters=parameters(fitted, problem),
+        domain=described.domain,
+        n=len(problem.values),
+        residuals=floats(np.expm1(fitted.log_residuals)),
+        residual_sd=fitted.residual_sd,
+        coefficients=floats(fitted.coefficients),
+        draws=tuple(floats(draw) for draw in fitted.draws),
+        notes=(*described.notes, *ceiling_notes(fitted, problem)),
+        holdout=holdout.as_holdout("params_non_embedding") if (holdout := hidden_largest(problem)) else None,
+    )
+
+
+def hidden_largest(problem: Problem) -> Hidden | None:
+    """What a refit says of the largest sizes; None where the others are too few."""
+    rows = largest(problem.sizes.params)
+    return None if rows is None else hide(problem, rows)
+
+
+def sizes_domain(counted: Sequence[Any]) -> dict[str, Range]:
+    """Range of what `Accounting` counts, by the names that predictions look up."""
+    return {
+        "params_non_embedding": range_of(np.array([one.params_non_embedding for one in counted])),
+        "items": range_of(np.array([one.items for one in counted])),
+    }
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+def parameters(fitted: Fit, problem: Problem) -> tuple[Parameter, ...]:
+    """One per term, as a rate where it can be, and the power where terms overlap."""
+    lowest = fitted.form.lowest(problem.limits)
+    each = [
+        _parameter(term, float(fitted.coefficients[index]), fitted.draws[:, index], float(lowest[index]))
+        for index, term in enumerate(fitted.form.terms)
+    ]
+    return (*each, _power(fitted)) if fitted.form.overlapping else tuple(each)
+
+
+def _parameter(term: Term, coefficient: float, draws: Array, lowest: float) -> Parameter:
+    """A rate, or the coefficient itself where that may be 0; not identified where it is vague or held by its bound."""
+    estimate = percentile_interval(draws, coefficient)
+    told = coefficient > lowest * _ABOVE and 0 < estimate.high <= VAGUE_RATIO * estimate.low
+    if term.rate_name and estimate.low > 0:
+        rate = Estimate(value=1 / estimate.value, low=1 / estimate.high, high=1 / estimate.low, level=estimate.level)
+        return Parameter(name=term.rate_name, estimate=rate, unit=term.rate_unit, meaning=term.meaning, identified=told)
+    return Parameter(name=term.name, estimate=estimate, unit=term.unit, meaning=term.meaning, identified=told)
+
+
+def _power(fitted: Fit) -> Parameter:
+    power = float(fitted.coefficients[-1])
+    return Parameter(
+        name="overlap_power",
+        estimate=Estimate(value=power, low=power, high=power),
+        unit="1",
+        meaning="1 adds what overlaps, a large power takes the longest; chosen from a few, without an interval",
+    )
+
+
+def ceiling_notes(fitted: Fit, problem: Problem) -> tuple[str, ...]:
+    """Names the terms that the rows would have made faster than the machine was measured to be."""
+    lowest = fitted.form.lowest(problem.limits)
+    held = [
+        term.meaning
+        for term, coefficient, bound in zip(fitted.form.terms, fitted.coefficients, lowest, strict=False)
+        if bound > 0 and coefficient <= bound * _ABOVE
+    ]
+    return (f"held at the measured ceiling: {'; '.join(held)}",) if held else ()
+
+
+def floats(column: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in column)

@@ -1,0 +1,241 @@
+"""What a law is a sum of: physical terms, each a quantity that follows from the shape times a coefficient ≥ 0.
+
+    step time = overhead + per layer · L + FLOPs / rate + activation bytes / bandwidth + state bytes / bandwidth
+
+A form is one way to put terms together. In a roofline (Williams, Waterman & Patterson 2009) the groups of terms that
+run at the same time are joined by a p-norm, (a^p + b^p)^(1/p): p = 1 adds them, a large p takes the longest.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from scalemark.fit.cost.solver import Array
+from scalemark.schema import Accounting, Flops, Phase, PredictedMemory
+
+Counted = Accounting | PredictedMemory
+
+# STREAM's arrays lie in main memory; what fits a cache comes a few times faster.
+CACHE_SPEEDUP = 4.0
+# Attention counts all pairs, and a causal kernel leaves out nearly half of them.
+CAUSAL_SPEEDUP = 2.0
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a law. of: the quantity that it is proportional to. rate_name: how 1/coefficient is called.
+
+    ceiling: what its rate cannot exceed, times `slack`.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    of: Callable[[Any], float]
+    rate_name: str | None = None
+    rate_unit: str = ""
+    ceiling: Literal["flops", "bytes"] | None = None
+    slack: float = 1.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Ceilings measured in the same run, per second: no term may be faster. None where they were not measured."""
+
+    flops_per_s: float | None = None
+    bytes_per_s: float | None = None
+
+    def lowest(self, term: Term) -> float:
+        """What the coefficient of this term is at least."""
+        rate = {"flops": self.flops_per_s, "bytes": self.bytes_per_s, None: None}[term.ceiling]
+        return 1 / (rate * term.slack) if rate else 0.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """Terms, and which groups of them overlap; the others are added.
+
+    text: the form in words, by which a law that was written to a file finds it again. Coefficients are one per term,
+    and where groups overlap, the power p after them.
+    """
+
+    text: str
+    terms: tuple[Term, ...]
+    overlapping: tuple[tuple[str, ...], ...] = ()
+
+    def quantities(self, counted: Sequence[Any]) -> Array:
+        """Shape (rows, terms)."""
+        table = [[float(term.of(one)) for term in self.terms] for one in counted]
+        return np.array(table).reshape(-1, len(self.terms))
+
+    def lowest(self, limits: Limits) -> Array:
+        """What the coefficients are at least, shape (terms,)."""
+        return np.array([limits.lowest(term) for term in self.terms])
+
+    def evaluate(self, coefficients: Array, quantities: Array) -> Array:
+        """Values, shape (…, rows), from coefficients of shape (…, terms), with the power where groups overlap."""
+        if not self.overlapping:
+            return np.asarray(coefficients @ quantities.T)
+        parts = coefficients[..., None, : len(self.terms)] * quantities
+        groups, longest = self._groups(parts)
+        power = coefficients[..., -1, None]
+        joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+        return np.asarray(parts[..., ~self._overlaps()].sum(axis=-1) + joined)
+
+    def slopes(self, coefficients: Array, quantities: Array) -> Array:
+        """Derivatives by each term's coefficient, shape (rows, terms), of one set of coefficients."""
+        slopes = quantities.copy()
+        if self.overlapping:
+            groups, longest = self._groups(coefficients[: len(self.terms)] * quantities)
+            power = coefficients[-1]
+            joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+            for names, group in zip(self.overlapping, groups, strict=True):
+                slopes[:, self._columns(names)] *= ((group / joined) ** (power - 1))[:, None]
+        return slopes
+
+    def _groups(self, parts: Array) -> tuple[Array, Array]:
+        """What each group takes, shape (groups, …, rows), and the longest of them, never 0."""
+        groups = np.stack([parts[..., self._columns(names)].sum(axis=-1) for names in self.overlapping])
+        return groups, np.maximum(groups.max(axis=0), 1e-300)
+
+    def _columns(self, names: Sequence[str]) -> np.ndarray:
+        return np.array([term.name in names for term in self.terms])
+
+    def _overlaps(self) -> np.ndarray:
+        return np.array([any(term.name in names for names in self.overlapping) for term in self.terms])
+
+
+# --- step time --------------------------------------------------------------------------------------------------------
+
+PHASE_NAMES: dict[Phase, str] = {
+    "step": "training step",
+    "forward": "forward pass",
+    "backward": "backward pass",
+    "optimizer": "optimizer step",
+    "eval": "evaluation pass",
+}
+_OVERHEAD = Term("overhead_s", "s", "fixed cost, whatever the shape", lambda _: 1.0)
+_LAYERS = Term("per_layer_s", "s", "cost of a layer whatever its size: launching its operators", lambda a: a.n_layer)
+_HOST, _DEVICE = ("overhead_s", "per_layer_s"), ("activation_s_per_byte", "state_s_per_byte")
+
+
+@cache
+def time_forms(phase: Phase) -> tuple[Form, ...]:
+    """The forms that a law of this phase's time may have, the simplest first."""
+    bytes_terms = (_activations(), _states(phase))
+    if phase == "optimizer":
+        return (
+            Form(f"{phase} time = overhead + layers + state bytes / bandwidth", (_OVERHEAD, _LAYERS, _states(phase))),
+        )
+    joined = (_OVERHEAD, _LAYERS, _compute(phase), *bytes_terms)
+    split = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), *bytes_terms)
+    moved = "activation bytes / bandwidth + state bytes / bandwidth"
+    return (
+        Form(f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
+        Form(f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}", split),
+        Form(
+            f"{phase} time = overhead + layers + p-norm of FLOPs / rate and ({moved})",
+            joined,
+            (("compute_s_per_flop",), _DEVICE),
+        ),
+        Form(
+            f"{phase} time = p-norm of (overhead + layers) and (FLOPs / rate + {moved})",
+            joined,
+            (_HOST, ("compute_s_per_flop", *_DEVICE)),
+        ),
+    )
+
+
+def _compute(phase: Phase) -> Term:
+    return Term(
+        "compute_s_per_flop",
+        "s/FLOP",
+        "matrix products and attention",
+        lambda a: a.flops.model_flops(phase),
+        "compute_flops_per_s",
+        "FLOP/s",
+        "flops",
+    )
+
+
+def _matmul(phase: Phase) -> Term:
+    return Term(
+        "matmul_s_per_flop",
+        "s/FLOP",
+        "matrix products",
+        lambda a: _passes(phase) * a.flops.matmul,
+        "matmul_flops_per_s",
+        "FLOP/s",
+        "flops",
+    )
+
+
+def _attention(phase: Phase) -> Term:
+    return Term(
+        "attention_s_per_flop",
+        "s/FLOP",
+        "attention over all pairs",
+        lambda a: _passes(phase) * a.flops.attention_full,
+        "attention_flops_per_s",
+        "FLOP/s",
+        "flops",
+        CAUSAL_SPEEDUP,
+    )
+
+
+def _activations() -> Term:
+    return Term(
+        "activation_s_per_byte",
+        "s/byte",
+        "activations and logits, each byte counted once however often it moves",
+        lambda a: (a.activation_bytes or 0) + (a.logits_bytes or 0),
+        "activation_bytes_per_s",
+        "bytes/s",
+        "bytes",
+        CACHE_SPEEDUP,
+    )
+
+
+def _states(phase: Phase) -> Term:
+    meaning = {
+        "forward": "parameters read",
+        "eval": "parameters read",
+        "backward": "parameters read and gradients written",
+    }.get(phase, "parameters, gradients and optimizer states updated")
+    return Term(
+        "state_s_per_byte",
+        "s/byte",
+        meaning,
+        lambda a: state_bytes(a, phase),
+        "state_bytes_per_s",
+        "bytes/s",
+        "bytes",
+        CACHE_SPEEDUP,
+    )
+
+
+def state_bytes(accounting: Accounting, phase: Phase = "step") -> int:
+    """Bytes of parameters, and of gradients and optimizer states where the phase uses them."""
+    total = accounting.parameter_bytes
+    if phase not in ("forward", "eval"):
+        total += accounting.gradient_bytes
+    return total + accounting.optimizer_state_bytes * (phase in ("step", "optimizer"))
+
+
+def _passes(phase: Phase) -> float:
+    """Forward passes that the phase is worth."""
+    return Flops(matmul=1).model_flops(phase)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+MEMORY_FORM = Form(
+    "allocated = fixed + factor · peak of live tensors, as the shape gives it",
+    (
+        Term("fixed_bytes", "bytes", "what no shape changes: workspaces of libraries", lambda _: 1.0),
+        Term("peak_factor", "1", "allocated bytes per byte of tensors live at the peak", lambda m: m.peak_bytes),
+    ),
+)

@@ -1,0 +1,87 @@
+"""Time of a phase as a sum of what every step pays for, fitted to cells that differ in shape alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from zlib import crc32
+
+import numpy as np
+
+from scalemark.fit.cost.breaks import Break, find_break
+from scalemark.fit.cost.fitting import REPLICATES, Problem
+from scalemark.fit.cost.law import Described, fit_law, sizes_domain
+from scalemark.fit.cost.rivals import Sizes
+from scalemark.fit.cost.solver import Array
+from scalemark.fit.cost.terms import PHASE_NAMES, Limits, state_bytes, time_forms
+from scalemark.schema import Accounting, Cell, Estimate, Law, Phase
+from scalemark.units import format_bytes, format_percent
+
+_NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Cells with a time, as columns. resampled_s: times that each may truly have, shape (cells, replicates)."""
+
+    counted: tuple[Accounting, ...]
+    seconds: Array
+    resampled_s: Array
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
+        usable = [(cell, cell.accounting, cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
+        resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
+        return cls(
+            tuple(accounting for _, accounting, _ in usable),
+            np.array([time_s.value for _, _, time_s in usable]),
+            np.array(resampled).reshape(-1, REPLICATES),
+        )
+
+
+def fit_time_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LIMITS, phase: Phase = "step") -> Law:
+    """Time of one phase of cells that differ in shape alone; raises FitError where there are too few.
+
+    limits: ceilings measured in the same run, which no term may exceed.
+    """
+    timed = Timed.of([cell for cell in cells if cell.workload.phase == phase], seed)
+    problem = time_problem(timed, phase, limits, seed)
+    found = _break(problem, phase) if timed.counted else None
+    notes = (break_note(found),) if found else ()
+    domain = sizes_domain(timed.counted) if timed.counted else {}
+    return fit_law(problem, Described("step_time", "s", PHASE_NAMES[phase], domain, notes))
+
+
+def time_problem(timed: Timed, phase: Phase, limits: Limits, seed: int) -> Problem:
+    """The rows of a time law."""
+    params = np.array([float(one.params_non_embedding) for one in timed.counted])
+    flops = np.array([one.flops.model_flops(phase) for one in timed.counted])
+    items = np.array([float(one.items) for one in timed.counted])
+    sizes = Sizes(params, flops, items)
+    return Problem(time_forms(phase), timed.counted, timed.seconds, timed.resampled_s, sizes, limits, seed)
+
+
+def resample(key: str, measured: Estimate, seed: int) -> Array:
+    """Values that a cell may truly have, log-normal within its interval (a block bootstrap); shape (replicates,)."""
+    rng = np.random.default_rng([seed, crc32(key.encode())])
+    low = max(measured.low, measured.value * 1e-3)
+    sd = float(np.log(measured.high / low)) / 2 / NormalDist().inv_cdf((1 + measured.level) / 2)
+    return np.asarray(measured.value * np.exp(sd * rng.standard_normal(REPLICATES)))
+
+
+# --- breaks -----------------------------------------------------------------------------------------------------------
+
+
+def _break(problem: Problem, phase: Phase) -> Break | None:
+    """Held against the bytes that a step goes through: what no longer fits a cache is slower from there on."""
+    form = problem.forms[0]
+    held_bytes = np.array([float(state_bytes(one, phase) + (one.activation_bytes or 0)) for one in problem.counted])
+    quantities, lowest = form.quantities(problem.counted), form.lowest(problem.limits)
+    return find_break(quantities, problem.values, held_bytes, lowest, problem.seed)
+
+
+def break_note(found: Break) -> str:
+    return (
+        f"a break: shapes that go through {format_bytes(found.above)} and more take"
+        f" {format_percent(found.excess, 0)} longer than those up to {format_bytes(found.below)} say, as when a cache"
+        " or memory spills; this law mixes both sides"
+    )
