@@ -15,6 +15,7 @@ import numpy as np
 
 from scalemark.analysis import TOKENS_PER_PARAMETER, law_cells, memory_limit_bytes
 from scalemark.errors import BudgetError, FitError, InputError
+from scalemark.fit.cost_law import distance
 from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
 from scalemark.fit.prediction import predict_with_scatter
 from scalemark.fit.repeated import fit_repeated_law
@@ -31,7 +32,7 @@ from scalemark.plan.optimum import (
     optimal_params,
     regret,
 )
-from scalemark.plan.prices import MemoryPrice, Prices, cost_distance, price_time, scatter_of
+from scalemark.plan.prices import MemoryPrice, Prices, price_energy, price_time, scatter_of
 from scalemark.plan.shapes import Recipe, candidate_shapes, named_shape
 from scalemark.record.store import load_suite
 from scalemark.schema import (
@@ -125,13 +126,13 @@ def _goal(
     given = [(goal, amount) for goal, amount in goals.items() if amount is not None]
     if len(given) != 1:
         named = " and ".join(goal for goal, _ in given) or "none"
-        raise InputError(f"a plan has one goal, and {named} was given: give one of hours, usd, kwh and loss")
+        raise InputError(f"a plan has one goal, and here it has {named}: give one of --hours, --usd, --kwh and --loss")
     goal, amount = given[0]
     for name, value in ((goal, amount), ("usd_per_hour", usd_per_hour)):
         if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} = {value:g} makes no plan: give a positive number")
+            raise InputError(f"{value:g} {name.replace('_', ' ')} make no plan: give a positive number")
     if goal == "usd" and usd_per_hour is None:
-        raise InputError(f"what {amount:g} USD buy is not known: say what an hour costs with usd_per_hour")
+        raise InputError(f"what {amount:g} USD buy is not known: say what an hour costs with --usd-per-hour")
     return goal, amount
 
 
@@ -139,7 +140,7 @@ def _limit_bytes(suite: Suite, memory_gib: float | None) -> float | None:
     if memory_gib is None:
         return memory_limit_bytes(suite)
     if not 0 < memory_gib < float("inf"):
-        raise InputError(f"memory_gib = {memory_gib:g} holds no model: give a positive number")
+        raise InputError(f"{memory_gib:g} GiB hold no model: give --memory-gib a positive number")
     return memory_gib * 2**30
 
 
@@ -148,7 +149,7 @@ def _answer(ground: "_Ground", goal: Goal, amount: float, usd_per_hour: float | 
     field = ground.field
     if not field.fits.any():
         limit = format_bytes(ground.limit_bytes)
-        raise InputError(f"no model trains within {limit} of memory: give more with memory_gib, or another machine")
+        raise InputError(f"no model trains within {limit} of memory: give more with --memory-gib, or measure another machine")
     if goal == "loss":
         return _reach(ground, amount)
     budget = amount * _JOULES_PER_KWH if goal == "kwh" else amount * _SECONDS_PER_HOUR
@@ -178,7 +179,7 @@ def _refuse_far(planned: PlannedTraining, force: bool) -> None:
         raise InputError(
             f"{planned.model.name} on {significant(planned.tokens)} tokens lies "
             f"{significant(planned.extrapolation, 2)} times beyond what was measured, which no law holds for: "
-            "ask for less, measure and train larger models, or insist with force"
+            "ask for less, measure and train larger models, or insist with --force"
         )
 
 
@@ -210,10 +211,10 @@ def _survey(suite: Suite, limit_bytes: float | None, sizes: Sequence[str], goal:
     recipe = Counter(Recipe.of(run) for run in trained).most_common(1)[0][0]
     cells = law_cells(suite)
     time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)))
-    energy, energy_reason = _energy(suite)
+    energy, energy_reason = _energy(suite, time)
     if goal == "kwh" and energy is None:
-        raise InputError(f"energy is unavailable here ({energy_reason}): give hours, or usd with usd_per_hour")
-    memory = MemoryPrice.of(cells, recipe)
+        raise InputError(f"energy is unavailable here ({energy_reason}): give --hours, or --usd with --usd-per-hour")
+    memory = MemoryPrice.of(cells, recipe, suite.settings.seed)
     models = _models(loss_law, trained, sizes)
     counted = tuple(recipe.account(model) for model in models)
     losses, repeats_are_told = _losses(suite, loss_law, len(time.loop_draws))
@@ -289,10 +290,15 @@ def _repeats(suite: Suite, replicates: int) -> tuple[float, Array, bool]:
     return told.estimate.value, rng.choice(np.array(law.draws)[:, place], size=replicates), True
 
 
-def _energy(suite: Suite) -> tuple[Prices | None, str]:
+def _energy(suite: Suite, time: Prices) -> tuple[Prices | None, str | None]:
     """Joules of training, or why they are not known."""
-    reasons = Counter(cell.energy.reason for cell in suite.cells if cell.energy and cell.energy.reason)
-    return None, reasons.most_common(1)[0][0] if reasons else "no energy was measured in this suite"
+    cells = law_cells(suite)
+    if not cells:
+        return None, "no step was timed, and so no energy counted"
+    try:
+        return price_energy(cells, time, suite.settings.seed), None
+    except FitError as error:
+        return None, str(error)
 
 
 def _field(losses: Losses, prices: Prices, recipe: Recipe, counted: Sequence[Accounting], fits: np.ndarray) -> Field:
@@ -336,7 +342,7 @@ def _planned(ground: _Ground, index: int, steps: int, budget: float, usd_per_hou
         memory_bytes=ground.memory.peak_bytes(model),
         regret=percentile_interval(finite if len(finite) else [value], max(0.0, value)),
         loss_extrapolation=loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens),
-        cost_extrapolation=cost_distance(ground.time.law, accounting),
+        cost_extrapolation=distance(ground.time.law, accounting),
     )
 
 
@@ -355,10 +361,10 @@ def _time_to_loss(ground: _Ground, index: int, steps: int, loss: float) -> Estim
     """
     accounting = ground.counted[index]
     tokens = steps * ground.recipe.tokens_per_step
-    distance = loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens)
-    of_time = scatter_of(ground.time.law, cost_distance(ground.time.law, accounting))
+    beyond = loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens)
+    of_time = scatter_of(ground.time.law, distance(ground.time.law, accounting))
     moved = np.random.default_rng(ground.suite.settings.seed).standard_normal((2, len(ground.field.extra_draws)))
-    losses = loss * np.exp(scatter_of(ground.loss_law, distance) * moved[0])
+    losses = loss * np.exp(scatter_of(ground.loss_law, beyond) * moved[0])
     draws = budget_draws_to_reach(ground.field, losses, index) * np.exp(of_time * moved[1])
     if np.mean(np.isfinite(draws)) < _LEAST_REACHING:
         return None
@@ -383,7 +389,7 @@ def _named(ground: _Ground, name: str, budget: float, usd_per_hour: float | None
         needed = format_bytes(ground.memory.peak_bytes(ground.models[index]).value)
         limit = format_bytes(ground.limit_bytes)
         raise InputError(
-            f"{name} takes {needed} to train and there are {limit}: name a smaller one, or give memory_gib"
+            f"{name} takes {needed} to train and there are {limit}: name a smaller one, or give more with --memory-gib"
         )
     steps = int(ground.field.steps(budget)[index])
     if not steps:

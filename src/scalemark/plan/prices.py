@@ -12,17 +12,36 @@ Without timed steps, the time law is fitted to the training runs themselves: it 
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalemark.errors import FitError
-from scalemark.fit.cost_law import TIME_TERMS, fit_time_law
-from scalemark.fit.prediction import extrapolation, predict_with_scatter
+from scalemark.fit.cost_law import (
+    distance,
+    fit_energy_law,
+    fit_memory_law,
+    fit_time_law,
+    predict,
+    predict_draws,
+    predict_values,
+)
+from scalemark.fit.prediction import predict_with_scatter
 from scalemark.model.memory import predict_memory
 from scalemark.plan.shapes import Recipe
-from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law, ModelConfig, Settings, TrainingRun, Workload
+from scalemark.schema import (
+    Accounting,
+    Cell,
+    Estimate,
+    Holdout,
+    Law,
+    ModelConfig,
+    PredictedMemory,
+    Settings,
+    TrainingRun,
+    Workload,
+)
 
 Array = NDArray[np.float64]
 
@@ -63,28 +82,8 @@ class Prices:
         """What a whole run of so many steps costs, with the interval of a new one."""
         value = (n_steps + self.extra_steps) * self.steps([accounting])[0]
         draws = (n_steps + self.extra_draws) * self.steps_draws([accounting])[:, 0]
-        scatter = scatter_of(self.law, cost_distance(self.law, accounting))
+        scatter = scatter_of(self.law, distance(self.law, accounting))
         return predict_with_scatter(float(np.log(value)), np.log(draws), scatter)
-
-
-def predict_values(law: Law, counted: Sequence[Accounting]) -> Array:
-    """The law's value for each, shape (n,)."""
-    return np.asarray(_quantities(counted) @ np.array(law.coefficients))
-
-
-def predict_draws(law: Law, counted: Sequence[Accounting]) -> Array:
-    """The same in each replicate, shape (replicates, n)."""
-    return np.asarray(np.maximum(np.array(law.draws) @ _quantities(counted).T, 1e-300))
-
-
-def _quantities(counted: Sequence[Accounting]) -> Array:
-    return np.array([[term.of(accounting) for term in TIME_TERMS] for accounting in counted])
-
-
-def cost_distance(law: Law, accounting: Accounting) -> float:
-    """How far beyond what a cost law was fitted to, in size or in tokens of a batch, whichever is farther."""
-    values = {"params_non_embedding": accounting.params_non_embedding, "items": accounting.items}
-    return max(extrapolation(law, name, float(value)) for name, value in values.items() if name in law.domain)
 
 
 def scatter_of(law: Law, distance: float) -> float:
@@ -200,34 +199,41 @@ def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generato
     return float(np.median(extra)), np.asarray(rng.choice(extra, size=replicates))
 
 
+# --- energy -----------------------------------------------------------------------------------------------------------
+
+
+def price_energy(cells: Sequence[Cell], time: Prices, seed: int = 0) -> Prices:
+    """Joules of the same runs, from cells whose energy was counted; raises FitError, with the reason, without any.
+
+    What the loop adds to a step's time, and set-up and validation, are taken to draw what a step draws.
+    """
+    return replace(time, law=fit_energy_law(cells, seed), source="energy of timed steps")
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class MemoryPrice:
-    """Peak bytes of a training step from its shape, and how far measured peaks were above: least, typical, most.
+    """Peak bytes of a training step: the walk over its shape, through the memory law of what was measured.
 
-    beyond_bytes: measured less predicted: what a library keeps for itself, whatever the shape.
+    law: None where nothing was measured; the walk itself is then the price.
     """
 
     recipe: Recipe
-    beyond_bytes: tuple[float, float, float]
+    law: Law | None
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], recipe: Recipe) -> "MemoryPrice":
-        """Set against the measured cells, where there are any."""
-        beyond = [
-            float(cell.memory.allocated_bytes - cell.predicted_memory.peak_bytes)
-            for cell in cells
-            if cell.memory and cell.memory.allocated_bytes and cell.predicted_memory
-        ]
-        return cls(recipe, (min(beyond), float(np.median(beyond)), max(beyond)) if beyond else (0.0, 0.0, 0.0))
+    def of(cls, cells: Sequence[Cell], recipe: Recipe, seed: int = 0) -> "MemoryPrice":
+        """Set against the measured cells, where there are enough."""
+        try:
+            return cls(recipe, fit_memory_law(cells, seed))
+        except FitError:
+            return cls(recipe, None)
 
     def peak_bytes(self, model: ModelConfig) -> Estimate:
         """Peak of live tensors while this model takes a step at its training batch."""
-        predicted_bytes = self._walked(model)
-        low, typical, high = (predicted_bytes + beyond for beyond in self.beyond_bytes)
-        return Estimate(value=typical, low=low, high=high)
+        return self._priced(self._walked(model))
 
     def fits(self, models: Sequence[ModelConfig], limit_bytes: float | None) -> NDArray[np.bool_]:
         """Which of the models the memory holds; all, where no limit is known."""
@@ -236,24 +242,26 @@ class MemoryPrice:
         return np.array([self._is_below(model, limit_bytes) for model in models])
 
     def _is_below(self, model: ModelConfig, limit_bytes: float) -> bool:
-        """Bounds decide most of it: to walk through a step takes milliseconds, and there are hundreds of models."""
+        """To walk through a step takes milliseconds, and there are hundreds of models, most of them clear cases."""
         accounting = self.recipe.account(model)
         states = accounting.parameter_bytes + accounting.gradient_bytes + accounting.optimizer_state_bytes
-        kept = (accounting.activation_bytes or 0) + (accounting.logits_bytes or 0)
-        most_beyond = max(0.0, self.beyond_bytes[2])
-        if states >= limit_bytes or 2 * states + 8 * kept + most_beyond < limit_bytes:
-            return states < limit_bytes
-        return self._interpolated(model) + most_beyond < limit_bytes
+        return states < limit_bytes and self._priced(self._interpolated(model)).high < limit_bytes
 
-    def _interpolated(self, model: ModelConfig) -> float:
-        """Predicted peak: what each layer adds is the same from `_SHALLOW` layers on, so that a deep walk is saved."""
+    def _interpolated(self, model: ModelConfig) -> PredictedMemory:
+        """Each layer from `_SHALLOW` on adds the same to the peak, so that two shallow walks tell a deep one."""
         low, high = _SHALLOW
         if model.n_layer <= high:
             return self._walked(model)
         shallow, deeper = (self._walked(model.model_copy(update={"n_layer": depth})) for depth in (low, high))
-        return shallow + (deeper - shallow) / (high - low) * (model.n_layer - low)
+        per_layer = (deeper.peak_bytes - shallow.peak_bytes) / (high - low)
+        return deeper.model_copy(update={"peak_bytes": round(deeper.peak_bytes + per_layer * (model.n_layer - high))})
 
-    def _walked(self, model: ModelConfig) -> float:
+    def _walked(self, model: ModelConfig) -> PredictedMemory:
         predicted = predict_memory(self.recipe.step(model))
         assert predicted is not None
-        return float(predicted.peak_bytes)
+        return predicted
+
+    def _priced(self, predicted: PredictedMemory) -> Estimate:
+        if self.law:
+            return predict(self.law, predicted)
+        return Estimate(value=predicted.peak_bytes, low=predicted.peak_bytes, high=predicted.peak_bytes)

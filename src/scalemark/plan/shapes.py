@@ -22,7 +22,7 @@ from scalemark.schema import Accounting, Dtype, ModelConfig, Optimizer, Training
 
 MOST_WIDTH_PER_LAYER = 128
 # Of models deeper than those trained; narrower ones are never cheaper for their size.
-LEAST_WIDTH_PER_LAYER = 16
+LEAST_WIDTH_PER_LAYER = 8
 # (up to this width, in steps of)
 WIDTH_STEPS = ((128, 16), (512, 32), (2048, 64), (8192, 128), (24576, 256))
 DEPTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
