@@ -12,6 +12,7 @@ from math import log
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalemark.analysis import TOKENS_PER_PARAMETER, law_cells, memory_limit_bytes
 from scalemark.errors import BudgetError, FitError, InputError
@@ -66,7 +67,7 @@ _JOULES_PER_KWH, _SECONDS_PER_HOUR = 3.6e6, 3600.0
 
 
 def plan(
-    suite: Suite | Path | str,
+    suite: "Suite | Path | str | Grounds",
     *,
     hours: float | None = None,
     usd: float | None = None,
@@ -79,39 +80,40 @@ def plan(
 ) -> TrainingPlan:
     """The model that reaches the lowest loss for a budget, or that reaches a loss for the least time.
 
-    Give one of hours, usd (with usd_per_hour), kwh and loss (nats per token). sizes: models whose regret to say, such
-    as 'd6w384'. memory_gib: in place of the suite's own limit. force: plan even past 100 times the fitted range.
+    Give one of hours, usd (with usd_per_hour), kwh and loss (nats per token). suite: also a path to one, or what
+    `survey` made of it, for many plans from one suite. sizes: models whose regret to say, such as 'd6w384'. memory_gib:
+    in place of the suite's own limit. force: plan even past 100 times the fitted range.
 
     Raises InputError for arguments that cannot be used, a budget that holds no training and a loss that cannot be
     reached, and FitError where the suite tells no loss law or no cost.
     """
     goal, amount = _goal(hours, usd, kwh, loss, usd_per_hour)
-    suite = suite if isinstance(suite, Suite) else load_suite(Path(suite))
-    ground = _survey(suite, _limit_bytes(suite, memory_gib), sizes, goal)
-    index, steps, budget = _answer(ground, goal, amount, usd_per_hour)
-    best = _planned(ground, index, steps, budget, usd_per_hour)
+    grounds = suite if isinstance(suite, Grounds) else survey(suite)
+    choice = _choice(grounds, goal, sizes, _limit_bytes(grounds.suite, memory_gib), usd_per_hour, force)
+    index, steps, budget = _answer(choice, goal, amount)
+    best = _planned(choice, index, steps, budget)
     _refuse_far(best, force)
     return TrainingPlan(
-        suite_id=suite.id,
-        machine=suite.machine.summary,
-        device=suite.settings.device,
-        threads=ground.time.threads,
-        shared=ground.time.shared,
+        suite_id=grounds.suite.id,
+        machine=grounds.suite.machine.summary,
+        device=grounds.suite.settings.device,
+        threads=grounds.time.threads,
+        shared=grounds.time.shared,
         goal=goal,
         amount=amount,
         usd_per_hour=usd_per_hour,
         best=best,
-        time_to_loss_s=_time_to_loss(ground, index, steps, amount) if goal == "loss" else None,
-        optimal_params=_optimal_params(ground, index, budget),
-        near_optimal=_near_optimal(ground, budget),
+        time_to_loss_s=_time_to_loss(choice, index, steps, amount) if goal == "loss" else None,
+        optimal_params=_optimal_params(choice, index, budget),
+        near_optimal=_near_optimal(choice, budget),
         near_optimal_excess=NEAR_OPTIMAL_EXCESS,
-        named=tuple(_named(ground, name, budget, usd_per_hour, force) for name in sizes),
-        rule=_rule(ground, budget, usd_per_hour, force),
+        named=tuple(_named(choice, name, budget) for name in sizes),
+        rule=_rule(choice, budget),
         rule_tokens_per_parameter=TOKENS_PER_PARAMETER,
-        front=_front(ground, budget, usd_per_hour, force),
-        memory_limit_bytes=ground.limit_bytes,
-        energy_reason=ground.energy_reason,
-        notes=_notes(ground, best),
+        front=_front(choice, budget),
+        memory_limit_bytes=choice.limit_bytes,
+        energy_reason=grounds.energy_reason,
+        notes=_notes(grounds, best),
     )
 
 
@@ -144,16 +146,18 @@ def _limit_bytes(suite: Suite, memory_gib: float | None) -> float | None:
     return memory_gib * 2**30
 
 
-def _answer(ground: "_Ground", goal: Goal, amount: float, usd_per_hour: float | None) -> tuple[int, int, float]:
+def _answer(choice: "_Choice", goal: Goal, amount: float) -> tuple[int, int, float]:
     """(model, steps, budget in the unit of the field): of a loss, the budget is what reaching it takes."""
-    field = ground.field
+    field = choice.field
     if not field.fits.any():
-        limit = format_bytes(ground.limit_bytes)
-        raise InputError(f"no model trains within {limit} of memory: give more with --memory-gib, or measure another machine")
+        limit = format_bytes(choice.limit_bytes)
+        raise InputError(
+            f"no model trains within {limit} of memory: give more with --memory-gib, or measure another machine"
+        )
     if goal == "loss":
-        return _reach(ground, amount)
+        return _reach(choice, amount)
     budget = amount * _JOULES_PER_KWH if goal == "kwh" else amount * _SECONDS_PER_HOUR
-    budget /= usd_per_hour if goal == "usd" and usd_per_hour else 1.0
+    budget /= choice.usd_per_hour if goal == "usd" and choice.usd_per_hour else 1.0
     index = best_index(field, budget)
     if index is None:
         share = field.least_budget / budget * amount
@@ -161,17 +165,17 @@ def _answer(ground: "_Ground", goal: Goal, amount: float, usd_per_hour: float | 
     return index, int(field.steps(budget)[index]), budget
 
 
-def _reach(ground: "_Ground", loss: float) -> tuple[int, int, float]:
-    found = cheapest(ground.field, loss)
+def _reach(choice: "_Choice", loss: float) -> tuple[int, int, float]:
+    found = cheapest(choice.field, loss)
     if found is None:
-        floor = ground.loss_law.parameters[0]
+        floor = choice.grounds.loss_law.parameters[0]
         told = "" if floor.identified else ", which these runs hardly tell"
         raise InputError(
             f"a loss of {loss:g} is not reachable: the law's {floor.name} is {floor.estimate.value:.3g} "
             f"({floor.estimate.low:.3g} to {floor.estimate.high:.3g}{told}): ask for a higher loss"
         )
     index, steps = found
-    return index, steps, ground.field.budget(index, steps)
+    return index, steps, choice.field.budget(index, steps)
 
 
 def _refuse_far(planned: PlannedTraining, force: bool) -> None:
@@ -187,53 +191,87 @@ def _refuse_far(planned: PlannedTraining, force: bool) -> None:
 
 
 @dataclass(frozen=True)
-class _Ground:
-    """All that a plan stands on. field: in joules where energy is the goal, else in seconds."""
+class Grounds:
+    """What a suite tells about training more: its laws, and what they were fitted to.
+
+    trained: the runs behind the loss law; recipe: how most of them were trained. repeats_are_told: whether what text
+    seen again is worth comes from this suite.
+    """
 
     suite: Suite
     loss_law: Law
+    losses: Losses
+    repeats_are_told: bool
     trained: tuple[TrainingRun, ...]
     recipe: Recipe
     time: Prices
     energy: Prices | None
     energy_reason: str | None
     memory: MemoryPrice
-    limit_bytes: float | None
-    models: tuple[ModelConfig, ...]
-    counted: tuple[Accounting, ...]
-    field: Field
-    repeats_are_told: bool
+
+    @property
+    def shapes(self) -> tuple[ModelConfig, ...]:
+        """Each trained shape once, in the order of the runs."""
+        return tuple(dict.fromkeys(run.config.model for run in self.trained if run.config.model))
 
 
-def _survey(suite: Suite, limit_bytes: float | None, sizes: Sequence[str], goal: Goal) -> _Ground:
-    """Fit the laws and set up the candidates, those that a user names among them."""
+def survey(suite: Suite | Path | str) -> Grounds:
+    """Fit all that plans need; raises FitError where the suite tells no loss law or no cost."""
+    suite = suite if isinstance(suite, Suite) else load_suite(Path(suite))
     loss_law, trained = _loss_law(suite)
     recipe = Counter(Recipe.of(run) for run in trained).most_common(1)[0][0]
     cells = law_cells(suite)
     time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)))
     energy, energy_reason = _energy(suite, time)
-    if goal == "kwh" and energy is None:
-        raise InputError(f"energy is unavailable here ({energy_reason}): give --hours, or --usd with --usd-per-hour")
-    memory = MemoryPrice.of(cells, recipe, suite.settings.seed)
-    models = _models(loss_law, trained, sizes)
-    counted = tuple(recipe.account(model) for model in models)
     losses, repeats_are_told = _losses(suite, loss_law, len(time.loop_draws))
-    prices = energy if goal == "kwh" and energy else time
-    return _Ground(
+    return Grounds(
         suite=suite,
         loss_law=loss_law,
+        losses=losses,
+        repeats_are_told=repeats_are_told,
         trained=trained,
         recipe=recipe,
         time=time,
         energy=energy,
         energy_reason=energy_reason,
-        memory=memory,
-        limit_bytes=limit_bytes,
-        models=models,
-        counted=counted,
-        field=_field(losses, prices, recipe, counted, memory.fits(models, limit_bytes)),
-        repeats_are_told=repeats_are_told,
+        memory=MemoryPrice.of(cells, recipe, suite.settings.seed),
     )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The candidates on these grounds. counted: one step of each. field: in joules for a goal of energy, else seconds.
+
+    usd_per_hour: what an hour costs, where the user said so; force: whether to plan past what is refused.
+    """
+
+    grounds: Grounds
+    models: tuple[ModelConfig, ...]
+    counted: tuple[Accounting, ...]
+    field: Field
+    limit_bytes: float | None
+    usd_per_hour: float | None = None
+    force: bool = False
+
+
+def _choice(
+    grounds: Grounds,
+    goal: Goal,
+    sizes: Sequence[str],
+    limit_bytes: float | None,
+    usd_per_hour: float | None,
+    force: bool,
+) -> _Choice:
+    prices = grounds.time
+    if goal == "kwh":
+        if grounds.energy is None:
+            reason = grounds.energy_reason
+            raise InputError(f"energy is unavailable ({reason}): give --hours, or --usd with --usd-per-hour")
+        prices = grounds.energy
+    models = _models(grounds, sizes)
+    counted = tuple(grounds.recipe.account(model) for model in models)
+    field = _field(grounds, prices, counted, grounds.memory.fits(models, limit_bytes))
+    return _Choice(grounds, models, counted, field, limit_bytes, usd_per_hour, force)
 
 
 def _loss_law(suite: Suite) -> tuple[Law, tuple[TrainingRun, ...]]:
@@ -249,23 +287,18 @@ def _loss_law(suite: Suite) -> tuple[Law, tuple[TrainingRun, ...]]:
         ) from error
 
 
-def _models(law: Law, trained: Sequence[TrainingRun], sizes: Sequence[str]) -> tuple[ModelConfig, ...]:
-    shapes = _shapes(trained)
-    most = _MOST_SIZE_RATIO * law.domain["params_non_embedding"].high
-    named = [named_shape(name, shapes) for name in sizes]
-    shallowest = min(shape.n_layer for shape in shapes)
+def _models(grounds: Grounds, sizes: Sequence[str]) -> tuple[ModelConfig, ...]:
+    """The candidates, and those that a user names; raises InputError for one that the loss law says nothing of."""
+    most = _MOST_SIZE_RATIO * grounds.loss_law.domain["params_non_embedding"].high
+    named = [named_shape(name, grounds.shapes) for name in sizes]
+    shallowest = min(shape.n_layer for shape in grounds.shapes)
     for model in named:
         if model.n_layer < shallowest:
             raise InputError(
                 f"the loss law was fitted to models of {shallowest} layers or more and tells nothing of {model.name}: "
                 "name a deeper one"
             )
-    return tuple(dict.fromkeys([*candidate_shapes(shapes, most), *named]))
-
-
-def _shapes(trained: Sequence[TrainingRun]) -> tuple[ModelConfig, ...]:
-    """Each shape once, in the order of the runs."""
-    return tuple(dict.fromkeys(run.config.model for run in trained if run.config.model))
+    return tuple(dict.fromkeys([*candidate_shapes(grounds.shapes, most), *named]))
 
 
 def _losses(suite: Suite, law: Law, replicates: int) -> tuple[Losses, bool]:
@@ -301,156 +334,160 @@ def _energy(suite: Suite, time: Prices) -> tuple[Prices | None, str | None]:
         return None, str(error)
 
 
-def _field(losses: Losses, prices: Prices, recipe: Recipe, counted: Sequence[Accounting], fits: np.ndarray) -> Field:
+def _field(grounds: Grounds, prices: Prices, counted: Sequence[Accounting], fits: NDArray[np.bool_]) -> Field:
     return Field(
         params=np.array([accounting.params_non_embedding for accounting in counted], dtype=float),
         fits=fits,
-        losses=losses,
+        losses=grounds.losses,
         cost=prices.steps(counted),
         cost_draws=prices.steps_draws(counted),
-        tokens_per_step=recipe.tokens_per_step,
+        tokens_per_step=grounds.recipe.tokens_per_step,
         extra_steps=prices.extra_steps,
         extra_draws=prices.extra_draws,
-        least_steps=recipe.least_steps,
+        least_steps=grounds.recipe.least_steps,
     )
 
 
 # --- the answer -------------------------------------------------------------------------------------------------------
 
 
-def _planned(ground: _Ground, index: int, steps: int, budget: float, usd_per_hour: float | None) -> PlannedTraining:
+def _planned(choice: _Choice, index: int, steps: int, budget: float) -> PlannedTraining:
     """One model trained for so many steps: what it costs and reaches, and what is lost against the budget's best."""
-    model, accounting = ground.models[index], ground.counted[index]
-    tokens = steps * ground.recipe.tokens_per_step
-    time_s = ground.time.of_run(accounting, steps)
-    unique = ground.field.losses.unique
-    value, draws = regret(ground.field, budget, index)
+    model, accounting = choice.models[index], choice.counted[index]
+    tokens = steps * choice.grounds.recipe.tokens_per_step
+    time_s = choice.grounds.time.of_run(accounting, steps)
+    unique = choice.field.losses.unique
+    value, draws = regret(choice.field, budget, index)
     finite = draws[np.isfinite(draws)]
     return PlannedTraining(
         model=model,
-        batch=ground.recipe.batch,
-        seq_len=ground.recipe.seq_len,
+        batch=choice.grounds.recipe.batch,
+        seq_len=choice.grounds.recipe.seq_len,
         params_total=accounting.params_total,
         params_non_embedding=accounting.params_non_embedding,
         tokens=tokens,
         n_steps=steps,
         epochs=tokens / unique if unique else None,
-        loss=_loss(ground, accounting.params_non_embedding, tokens),
+        loss=_loss(choice, accounting.params_non_embedding, tokens),
         time_s=time_s,
-        energy_j=ground.energy.of_run(accounting, steps) if ground.energy else None,
-        usd=time_s.scaled(usd_per_hour / _SECONDS_PER_HOUR) if usd_per_hour else None,
-        memory_bytes=ground.memory.peak_bytes(model),
+        energy_j=choice.grounds.energy.of_run(accounting, steps) if choice.grounds.energy else None,
+        usd=time_s.scaled(choice.usd_per_hour / _SECONDS_PER_HOUR) if choice.usd_per_hour else None,
+        memory_bytes=choice.grounds.memory.peak_bytes(model),
         regret=percentile_interval(finite if len(finite) else [value], max(0.0, value)),
-        loss_extrapolation=loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens),
-        cost_extrapolation=distance(ground.time.law, accounting),
+        loss_extrapolation=loss_extrapolation(choice.grounds.loss_law, accounting.params_non_embedding, tokens),
+        cost_extrapolation=distance(choice.grounds.time.law, accounting),
     )
 
 
-def _loss(ground: _Ground, params: float, tokens: float) -> Estimate:
+def _loss(choice: _Choice, params: float, tokens: float) -> Estimate:
     """Validation loss of a new training run."""
-    losses, law = ground.field.losses, ground.loss_law
+    losses, law = choice.field.losses, choice.grounds.loss_law
     scatter = scatter_of(law, loss_extrapolation(law, params, tokens))
     log_draws = np.log(losses.draws_at(params, np.array([tokens]))[:, 0])
     return predict_with_scatter(float(np.log(losses.at(params, tokens))), log_draws, scatter)
 
 
-def _time_to_loss(ground: _Ground, index: int, steps: int, loss: float) -> Estimate | None:
+def _time_to_loss(choice: _Choice, index: int, steps: int, loss: float) -> Estimate | None:
     """Seconds until a new run of this model reaches the loss, both laws drawn in pairs and a run's scatter added.
 
     None where fewer than 95 % of the replicates ever reach it: then the time has no upper end.
     """
-    accounting = ground.counted[index]
-    tokens = steps * ground.recipe.tokens_per_step
-    beyond = loss_extrapolation(ground.loss_law, accounting.params_non_embedding, tokens)
-    of_time = scatter_of(ground.time.law, distance(ground.time.law, accounting))
-    moved = np.random.default_rng(ground.suite.settings.seed).standard_normal((2, len(ground.field.extra_draws)))
-    losses = loss * np.exp(scatter_of(ground.loss_law, beyond) * moved[0])
-    draws = budget_draws_to_reach(ground.field, losses, index) * np.exp(of_time * moved[1])
+    accounting = choice.counted[index]
+    tokens = steps * choice.grounds.recipe.tokens_per_step
+    beyond = loss_extrapolation(choice.grounds.loss_law, accounting.params_non_embedding, tokens)
+    of_time = scatter_of(choice.grounds.time.law, distance(choice.grounds.time.law, accounting))
+    moved = np.random.default_rng(choice.grounds.suite.settings.seed).standard_normal(
+        (2, len(choice.field.extra_draws))
+    )
+    losses = loss * np.exp(scatter_of(choice.grounds.loss_law, beyond) * moved[0])
+    draws = budget_draws_to_reach(choice.field, losses, index) * np.exp(of_time * moved[1])
     if np.mean(np.isfinite(draws)) < _LEAST_REACHING:
         return None
     # Those that never reach it count as slower than all others, which a quantile below them does not see.
-    value = ground.field.budget(index, steps)
+    value = choice.field.budget(index, steps)
     return percentile_interval(np.where(np.isfinite(draws), draws, np.finfo(float).max), value)
 
 
-def _optimal_params(ground: _Ground, index: int, budget: float) -> Estimate:
-    return percentile_interval(optimal_params(ground.field, budget), float(ground.field.params[index]))
+def _optimal_params(choice: _Choice, index: int, budget: float) -> Estimate:
+    return percentile_interval(optimal_params(choice.field, budget), float(choice.field.params[index]))
 
 
-def _near_optimal(ground: _Ground, budget: float) -> Range:
-    low, high = near_optimal(ground.field, budget, NEAR_OPTIMAL_EXCESS)
+def _near_optimal(choice: _Choice, budget: float) -> Range:
+    low, high = near_optimal(choice.field, budget, NEAR_OPTIMAL_EXCESS)
     return Range(low=low, high=high)
 
 
-def _named(ground: _Ground, name: str, budget: float, usd_per_hour: float | None, force: bool) -> PlannedTraining:
+def _named(choice: _Choice, name: str, budget: float) -> PlannedTraining:
     """The model that a user names, trained for the same budget; raises InputError where it cannot be."""
-    index = ground.models.index(named_shape(name, _shapes(ground.trained)))
-    if not ground.field.fits[index]:
-        needed = format_bytes(ground.memory.peak_bytes(ground.models[index]).value)
-        limit = format_bytes(ground.limit_bytes)
+    index = choice.models.index(named_shape(name, choice.grounds.shapes))
+    if not choice.field.fits[index]:
+        needed = format_bytes(choice.grounds.memory.peak_bytes(choice.models[index]).value)
+        limit = format_bytes(choice.limit_bytes)
         raise InputError(
             f"{name} takes {needed} to train and there are {limit}: name a smaller one, or give more with --memory-gib"
         )
-    steps = int(ground.field.steps(budget)[index])
+    steps = int(choice.field.steps(budget)[index])
     if not steps:
-        least_s = ground.time.of_run(ground.counted[index], ground.field.least_steps).value
+        least_s = choice.grounds.time.of_run(choice.counted[index], choice.field.least_steps).value
         raise BudgetError(
             f"the budget holds no training of {name}, whose warm-up alone takes {format_seconds(least_s)}: "
             "name a smaller one, or give more"
         )
-    planned = _planned(ground, index, steps, budget, usd_per_hour)
-    _refuse_far(planned, force)
+    planned = _planned(choice, index, steps, budget)
+    _refuse_far(planned, choice.force)
     return planned
 
 
-def _rule(ground: _Ground, budget: float, usd_per_hour: float | None, force: bool) -> PlannedTraining | None:
+def _rule(choice: _Choice, budget: float) -> PlannedTraining | None:
     """What 20 tokens per parameter give for the budget; None where that lies too far from what was measured."""
-    totals = np.array([accounting.params_total for accounting in ground.counted], dtype=float)
-    index = nearest_ratio(ground.field, budget, totals, TOKENS_PER_PARAMETER, RULE_WITHIN)
+    totals = np.array([accounting.params_total for accounting in choice.counted], dtype=float)
+    index = nearest_ratio(choice.field, budget, totals, TOKENS_PER_PARAMETER, RULE_WITHIN)
     if index is None:
         return None
-    planned = _planned(ground, index, int(ground.field.steps(budget)[index]), budget, usd_per_hour)
-    return planned if force or planned.extrapolation <= REFUSED_BEYOND else None
+    planned = _planned(choice, index, int(choice.field.steps(budget)[index]), budget)
+    return planned if choice.force or planned.extrapolation <= REFUSED_BEYOND else None
 
 
-def _front(ground: _Ground, budget: float, usd_per_hour: float | None, force: bool) -> tuple[PlannedTraining, ...]:
-    points = front(ground.field, [factor * budget for factor in FACTORS])
-    planned = [_planned(ground, index, steps, at, usd_per_hour) for at, index, steps in points]
-    return tuple(one for one in planned if force or one.extrapolation <= REFUSED_BEYOND)
+def _front(choice: _Choice, budget: float) -> tuple[PlannedTraining, ...]:
+    points = front(choice.field, [factor * budget for factor in FACTORS])
+    planned = [_planned(choice, index, steps, at) for at, index, steps in points]
+    return tuple(one for one in planned if choice.force or one.extrapolation <= REFUSED_BEYOND)
 
 
 # --- what the answer takes for granted --------------------------------------------------------------------------------
 
 
-def _notes(ground: _Ground, best: PlannedTraining) -> tuple[str, ...]:
+def _notes(grounds: Grounds, best: PlannedTraining) -> tuple[str, ...]:
     notes = (
-        _recipe_note(ground),
-        _time_note(ground),
-        _identified_note(ground.loss_law),
-        _shape_note(ground, best),
-        _epochs_note(ground, best),
+        _recipe_note(grounds),
+        _time_note(grounds),
+        _identified_note(grounds.loss_law),
+        _shape_note(grounds, best),
+        _epochs_note(grounds, best),
         _far_note(best),
     )
     return tuple(filter(None, notes))
 
 
-def _recipe_note(ground: _Ground) -> str:
-    recipe = ground.recipe
-    others = len({Recipe.of(run) for run in ground.trained}) - 1
+def _recipe_note(grounds: Grounds) -> str:
+    recipe = grounds.recipe
+    others = len({Recipe.of(run) for run in grounds.trained}) - 1
     mixed = f" ({others} other recipes among the runs are passed over)" if others else ""
     return (
-        f"The loss law holds for the recipe that its {ground.loss_law.n} runs were trained with: batches of "
+        f"The loss law holds for the recipe that its {grounds.loss_law.n} runs were trained with: batches of "
         f"{recipe.batch} × {recipe.seq_len} tokens, {recipe.dtype}, {recipe.optimizer}, learning rate by width{mixed}. "
         "Steps are priced at that batch."
     )
 
 
-def _time_note(ground: _Ground) -> str:
-    time = ground.time
+def _time_note(grounds: Grounds) -> str:
+    time = grounds.time
     beside = ", beside other models" if time.shared else ", alone"
     threads = f"{time.threads} thread{'s' if time.threads > 1 else ''}"
-    where = f"on {threads}{beside}" if ground.suite.settings.device == "cpu" else "alone on the GPU"
-    advice = "" if ground.suite.cells else "; for training alone on all threads, run `pytest bench/`, which times steps"
+    where = f"on {threads}{beside}" if grounds.suite.settings.device == "cpu" else "alone on the GPU"
+    advice = (
+        "" if grounds.suite.cells else "; for training alone on all threads, run `pytest bench/`, which times steps"
+    )
     return (
         f"Time is that of training {where}, set-up and validation (as {time.extra_steps:.0f} steps) among it, by "
         f"{time.source}{advice}."
@@ -467,8 +504,8 @@ def _identified_note(law: Law) -> str:
     )
 
 
-def _shape_note(ground: _Ground, best: PlannedTraining) -> str:
-    shapes = _shapes(ground.trained)
+def _shape_note(grounds: Grounds, best: PlannedTraining) -> str:
+    shapes = grounds.shapes
     depths, heads = {shape.n_layer for shape in shapes}, {shape.d_head for shape in shapes}
     other = [
         f"{best.model.n_layer} layers" if best.model.n_layer not in depths else "",
@@ -487,11 +524,11 @@ def _listed(numbers: set[int]) -> str:
     return ", ".join(str(number) for number in sorted(numbers))
 
 
-def _epochs_note(ground: _Ground, best: PlannedTraining) -> str:
+def _epochs_note(grounds: Grounds, best: PlannedTraining) -> str:
     if best.epochs is None or best.epochs <= 1:
         return ""
-    losses = ground.field.losses
-    source = "as this suite's runs tell" if ground.repeats_are_told else "as Muennighoff et al. 2023 found elsewhere"
+    losses = grounds.losses
+    source = "as this suite's runs tell" if grounds.repeats_are_told else "as Muennighoff et al. 2023 found elsewhere"
     return (
         f"The text is seen {best.epochs:.1f} times: what is seen again is discounted with R_D* = "
         f"{losses.repeats:.3g}, {source}. More text would be worth more."

@@ -1,6 +1,7 @@
 """The optimum under a budget: closed forms where there are any, and what must hold of any plan."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_losses_never_rise_along_the_front() -> None:
     losses = [float(field.losses.at(SIZES[index], steps)) for _, index, steps in points]
     assert [budget for budget, _, _ in points] == sorted(budget for budget, _, _ in points)
     assert len(points) == 4
-    assert all(later < earlier for earlier, later in zip(losses, losses[1:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(losses))
 
 
 # --- the other way round ----------------------------------------------------------------------------------------------

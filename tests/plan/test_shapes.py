@@ -1,5 +1,7 @@
 """The models that a plan chooses from."""
 
+from itertools import pairwise
+
 import pytest
 
 from scalemark.errors import InputError
@@ -25,7 +27,7 @@ def test_candidates_are_no_shallower_than_what_was_trained_nor_wider_than_models
 
 def test_candidates_fill_the_sizes_without_gaps() -> None:
     sizes = sorted({account(model, 1, 1).params_non_embedding for model in candidate_shapes(TRAINED, 1e9)})
-    steps = [later / earlier for earlier, later in zip(sizes, sizes[1:], strict=False) if earlier > 1e5]
+    steps = [later / earlier for earlier, later in pairwise(sizes) if earlier > 1e5]
     assert max(steps) < 1.35
     assert 5e8 < sizes[-1] <= 1e9
 
