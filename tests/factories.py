@@ -6,6 +6,7 @@ import numpy as np
 
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, OFF_DIAGONAL, SEQ_LEN
+from scalemark.model.memory import predict_memory
 from scalemark.schema import (
     Block,
     Ceilings,
@@ -62,8 +63,8 @@ def make_cell(
     )
     time_s = median_over_blocks([block.rounds_s for block in blocks])
     flops_per_s = time_s.inverted(accounting.flops.model_flops(phase))
-    state_bytes = accounting.parameter_bytes + accounting.gradient_bytes + accounting.optimizer_state_bytes
-    assert accounting.activation_bytes is not None
+    predicted = predict_memory(workload)
+    assert predicted is not None
     return Cell(
         workload=workload,
         status="ok",
@@ -73,7 +74,8 @@ def make_cell(
         items_per_s=time_s.inverted(accounting.items),
         flops_per_s=flops_per_s,
         mfu=flops_per_s.scaled(1 / GEMM_CEILING.value),
-        memory=Memory(allocated_bytes=state_bytes + accounting.activation_bytes, method="made up"),
+        predicted_memory=predicted,
+        memory=Memory(allocated_bytes=predicted.peak_bytes, method="made up"),
         energy=Energy(status="unavailable", reason="no energy counter on this machine"),
     )
 

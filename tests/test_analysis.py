@@ -6,7 +6,9 @@ import factories
 import pytest
 
 from scalemark.analysis import FARTHEST_COST_CURVE, FARTHEST_LOSS_CURVE, analyse, law_cells
-from scalemark.schema import Analysis, PriceTag, Suite
+from scalemark.model.accounting import account
+from scalemark.model.memory import predict_memory
+from scalemark.schema import Analysis, Ceilings, Energy, PriceTag, Suite, Workload
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,38 @@ def tag_of(analysis: Analysis, name: str) -> PriceTag:
 
 
 def test_all_three_laws_come_of_a_whole_suite(analysis: Analysis) -> None:
+    """Of energy there is none without a counter, for the reason that the counter gave."""
     assert {law.kind for law in analysis.laws} == {"step_time", "memory", "loss"}
-    assert analysis.missing_laws == {}
+    assert set(analysis.missing_laws) == {"energy"}
+    assert "no energy counter on this machine" in analysis.missing_laws["energy"]
+
+
+def test_with_a_counter_training_has_a_price_in_joules(suite: Suite) -> None:
+    """A device that draws 100 W whatever it does: the energy is its time."""
+    metered = [
+        cell.model_copy(update={"energy": Energy(status="ok", joules_per_round=cell.time_s.scaled(100.0))})
+        for cell in suite.cells
+    ]
+    analysis = analyse(suite.model_copy(update={"cells": tuple(metered)}))
+    assert analysis.law("energy") is not None and "energy" in analysis.curves
+    for tag in analysis.prices:
+        assert tag.training_j.value == pytest.approx(100 * tag.training_s.value, rel=0.05)
+
+
+def test_memory_is_priced_by_the_shape_and_what_the_allocator_adds(analysis: Analysis) -> None:
+    """The made-up allocator adds nothing: a price is the peak that the shape gives."""
+    tag = tag_of(analysis, "d16w1024")
+    workload = Workload(phase="step", model=tag.model, batch=2, seq_len=256, optimizer="adamw")
+    assert tag.memory_bytes.value == pytest.approx(predict_memory(workload).peak_bytes, rel=1e-6)
+
+
+def test_no_rate_is_priced_above_the_ceiling_of_the_suite(suite: Suite) -> None:
+    """Steps say 100 GFLOP/s; where the best product reached half of that, a price must not be below that time."""
+    half = factories.estimate(factories.TRUE_FLOPS_PER_S / 2)
+    capped = suite.model_copy(update={"ceilings": Ceilings(gemm_flops_per_s={"cpu/float32": half})})
+    tag = tag_of(analyse(capped), "d16w1024")
+    flops = account(tag.model, 2, 256).flops.model_flops("step")
+    assert tag.step_s.value >= flops / half.high
 
 
 def test_only_whole_float32_adamw_steps_on_the_device_make_a_cost_law(suite: Suite) -> None:
@@ -87,7 +119,7 @@ def test_an_interrupted_run_is_analysed_as_far_as_it_goes(
     suite: Suite, left_out: tuple[str, ...], missing: set[str]
 ) -> None:
     short = analyse(suite.model_copy(update={**dict.fromkeys(left_out, ()), "complete": False}))
-    assert set(short.missing_laws) == missing
+    assert set(short.missing_laws) == missing | {"energy"}
     assert all(short.missing_laws.values())
     assert set(short.curves) == {"step_time", "memory", "loss"} - missing
     assert bool(short.prices) == ("cells" not in left_out)

@@ -8,16 +8,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.cost_law import fit_memory_law, fit_time_law, predict
+from scalemark.fit.cost_law import Limits, fit_energy_law, fit_memory_law, fit_time_law, predict
 from scalemark.fit.loss_law import fit_loss_law, frontier, loss_extrapolation
 from scalemark.fit.prediction import extrapolation
 from scalemark.fit.repeated import fit_repeated_law, repeated_text
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
-from scalemark.schema import Analysis, Cell, CurvePoint, Diff, Law, LawKind, ModelConfig, PriceTag, Suite
+from scalemark.model.memory import predict_memory
+from scalemark.schema import (
+    Accounting,
+    Analysis,
+    Cell,
+    CurvePoint,
+    Diff,
+    Estimate,
+    Law,
+    LawKind,
+    ModelConfig,
+    PriceTag,
+    Suite,
+    Workload,
+)
 
 # Hoffmann et al. 2022: about 20 training tokens per parameter (table 3, rounded).
 TOKENS_PER_PARAMETER = 20
+COST_KINDS: tuple[LawKind, ...] = ("step_time", "memory", "energy")
 PRICED_DEPTHS = (12, 16, 24, 32)
 FARTHEST_PRICE = 100.0
 CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 27, 32, 40, 48, 64)
@@ -30,20 +45,21 @@ def analyse(
     suite: Suite, baseline: Suite | None = None, no_diff_reason: str = "no baseline was given to compare with"
 ) -> Analysis:
     """Everything that follows from a suite, whole or not. What cannot be fitted is named with its reason."""
-    cells = law_cells(suite)
+    cells, seed, limits = law_cells(suite), suite.settings.seed, ceilings_as_limits(suite)
     fits: dict[LawKind, Callable[[], Law]] = {
-        "step_time": lambda: fit_time_law(cells, suite.settings.seed),
-        "memory": lambda: fit_memory_law(cells, suite.settings.seed),
-        "loss": lambda: fit_loss_law(suite.training_runs, suite.settings.seed),
+        "step_time": lambda: fit_time_law(cells, seed, limits),
+        "memory": lambda: fit_memory_law(cells, seed),
+        "energy": lambda: fit_energy_law(cells, seed, limits),
+        "loss": lambda: fit_loss_law(suite.training_runs, seed),
     }
     if any(run.config.unique_tokens for run in suite.training_runs):
-        fits["repeated_loss"] = lambda: fit_repeated_law(suite.training_runs, suite.settings.seed)
+        fits["repeated_loss"] = lambda: fit_repeated_law(suite.training_runs, seed)
     laws, missing = _fit_all(fits)
     return Analysis(
         suite=suite,
         laws=tuple(laws.values()),
         missing_laws=missing,
-        curves=_curves(laws),
+        curves=_curves(laws, suite),
         prices=_price_tags(laws, suite),
         repeated=repeated_text(suite.training_runs),
         diff=_diff(suite, baseline),
@@ -58,6 +74,14 @@ def law_cells(suite: Suite) -> list[Cell]:
         for cell in suite.cells
         if cell.status == "ok" and cell.workload.is_plain_step and cell.workload.device == suite.settings.device
     ]
+
+
+def ceilings_as_limits(suite: Suite) -> Limits:
+    """What no term of a law of float32 steps may exceed: the best of what the suite's own kernels reached."""
+    device = suite.settings.device
+    gemm = suite.ceilings.gemm_flops_per_s.get(f"{device}/float32")
+    triad = suite.ceilings.triad_bytes_per_s.get(device)
+    return Limits(gemm.high if gemm else None, triad.high if triad else None)
 
 
 def _fit_all(fits: dict[LawKind, Callable[[], Law]]) -> tuple[dict[LawKind, Law], dict[LawKind, str]]:
@@ -77,24 +101,37 @@ def _diff(suite: Suite, baseline: Suite | None) -> Diff | None:
     return compare(baseline, suite) if baseline else None
 
 
-def _curves(laws: dict[LawKind, Law]) -> dict[LawKind, tuple[CurvePoint, ...]]:
+def _curves(laws: dict[LawKind, Law], suite: Suite) -> dict[LawKind, tuple[CurvePoint, ...]]:
     curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
     for kind, law in laws.items():
         if kind != "repeated_loss":  # it has no one curve: loss depends on size, tokens and text at once
-            curves[kind] = _loss_curve(law) if kind == "loss" else _cost_curve(law)
+            curves[kind] = _loss_curve(law) if kind == "loss" else _cost_curve(law, suite)
     return curves
 
 
-def _cost_curve(law: Law) -> tuple[CurvePoint, ...]:
+def _cost_curve(law: Law, suite: Suite) -> tuple[CurvePoint, ...]:
     """Along the diagonal at the ladder's batch, from the smallest rung fitted to well beyond the largest."""
     points = []
     for depth in CURVE_DEPTHS:
-        accounting = account(diagonal_shape(depth), BATCH, SEQ_LEN)
+        model = diagonal_shape(depth)
+        accounting = account(model, BATCH, SEQ_LEN)
         distance = extrapolation(law, "params_non_embedding", accounting.params_non_embedding)
         if distance <= FARTHEST_COST_CURVE:
             x = float(accounting.params_non_embedding)
-            points.append(CurvePoint(x=x, y=predict(law, accounting), extrapolation=distance))
+            points.append(CurvePoint(x=x, y=_predict_cost(law, model, accounting, suite), extrapolation=distance))
     return tuple(points)
+
+
+def _predict_cost(law: Law, model: ModelConfig, accounting: Accounting, suite: Suite) -> Estimate:
+    """A step of the ladder's batch; of memory, the law knows what allocators add to the tensors of the shape."""
+    if law.kind != "memory":
+        return predict(law, accounting)
+    workload = Workload(
+        phase="step", model=model, batch=BATCH, seq_len=SEQ_LEN, device=suite.settings.device, optimizer="adamw"
+    )
+    predicted = predict_memory(workload)
+    assert predicted is not None, "the shape of a model has a predicted memory"
+    return predict(law, predicted)
 
 
 def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
@@ -128,8 +165,8 @@ def _priced_shapes(cells: Sequence[Cell]) -> list[ModelConfig]:
 def _price(model: ModelConfig, laws: dict[LawKind, Law], suite: Suite) -> PriceTag:
     accounting = account(model, BATCH, SEQ_LEN)
     training_tokens = float(TOKENS_PER_PARAMETER * accounting.params_total)
-    step_s = predict(laws["step_time"], accounting)
-    memory_bytes = predict(laws["memory"], accounting) if "memory" in laws else None
+    costs = {kind: _predict_cost(laws[kind], model, accounting, suite) for kind in COST_KINDS if kind in laws}
+    step_s, step_j, memory_bytes = costs["step_time"], costs.get("energy"), costs.get("memory")
     limit_bytes = memory_limit_bytes(suite)
     return PriceTag(
         model=model,
@@ -139,6 +176,7 @@ def _price(model: ModelConfig, laws: dict[LawKind, Law], suite: Suite) -> PriceT
         step_s=step_s,
         tokens_per_s=step_s.inverted(accounting.items),
         training_s=step_s.scaled(training_tokens / accounting.items),
+        training_j=step_j.scaled(training_tokens / accounting.items) if step_j else None,
         memory_bytes=memory_bytes,
         fits_memory=memory_bytes.high < limit_bytes if memory_bytes and limit_bytes else None,
         extrapolation=extrapolation(laws["step_time"], "params_non_embedding", accounting.params_non_embedding),

@@ -105,6 +105,7 @@ def parameter_writer(unit: str) -> Formatter:
         "FLOP/s": flops_rate,
         "FLOPs/s": flops_rate,
         "bytes/s": bytes_rate,
+        "W": lambda watts: format_count(watts, "W"),
         "1": number,
         "": number,
     }

@@ -102,6 +102,7 @@ def _law_row(point: CurvePoint, kind: LawKind, part: str, piece: str) -> Row:
     writers: dict[LawKind, Callable[[float], str]] = {
         "step_time": format_seconds,
         "memory": format_bytes,
+        "energy": lambda joules: format_count(joules, "J"),
         "loss": lambda loss: f"{loss:.3f}",
     }
     return {

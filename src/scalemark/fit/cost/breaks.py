@@ -15,6 +15,10 @@ SIMULATIONS = 300
 # One suite in a hundred without a break is said to have one.
 FALSE_ALARMS = 0.01
 FEWEST_ABOVE = 2
+# A break that leaves more than two thirds of the squares is not worth saying, nor simulating.
+_SMALLEST_GAIN = 1.5
+# Squares of what computers round: nothing is left over to break.
+_NO_NOISE = 1e-16
 
 
 @dataclass(frozen=True)
@@ -26,67 +30,64 @@ class Break:
     excess: float
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Linear quantities, shape (rows, terms), what each coefficient is at least, and what may break, shape (rows,)."""
+
+    quantities: Array
+    lowest: Array
+    sizes: Array
+
+    def places(self) -> Array:
+        """Sizes that a break may come before: enough rows above, and below it more rows than terms, or half of all."""
+        n_rows, n_terms = self.quantities.shape
+        fewest_below = min(n_terms + 1, max(n_rows // 2, FEWEST_ABOVE + 1))
+        candidates = np.unique(self.sizes)[1:]
+        n_below = (self.sizes < candidates[:, None]).sum(axis=1)
+        return np.asarray(candidates[(n_below >= fewest_below) & (n_rows - n_below >= FEWEST_ABOVE)])
+
+    def predicted(self, values: Array) -> Array:
+        """What the law says without a break."""
+        return np.asarray(self.quantities @ weighted(self.quantities, values, self.lowest, np.ones(len(values))))
+
+    def broken(self, values: Array, base: Array, place: float) -> tuple[float, float]:
+        """Squares that are left with a break before this size, and by what share the rows above exceed the others."""
+        columns = np.column_stack([self.quantities, base * (self.sizes >= place)])
+        coefficients = weighted(columns, values, np.append(self.lowest, 0.0), np.ones(len(values)))
+        predicted, without = columns @ coefficients, self.quantities @ coefficients[:-1]
+        squares = float(np.sum((predicted / values - 1) ** 2))
+        is_above = self.sizes >= place
+        return squares, float(np.mean(predicted[is_above] / without[is_above]) - 1)
+
+    def gains(self, values: Array, places: Array) -> Array:
+        """How many times the squares shrink at each place; 1 where there is nothing to shrink."""
+        base = self.predicted(values)
+        squares = float(np.sum((base / values - 1) ** 2))
+        if squares <= _NO_NOISE * len(values):
+            return np.ones(len(places))
+        left = np.array([self.broken(values, base, place)[0] for place in places])
+        return np.asarray(squares / np.maximum(left, _NO_NOISE))
+
+
 def find_break(quantities: Array, values: Array, sizes: Array, lowest: Array, seed: int = 0) -> Break | None:
     """The break that explains most, or None where noise alone explains as much.
 
     quantities: shape (rows, terms), linear; sizes: shape (rows,), what a cache or a memory must hold.
     """
-    places = _places(sizes, quantities.shape[1])
-    if not len(places):
+    rows = _Rows(quantities, lowest, sizes)
+    places = rows.places()
+    gains = rows.gains(values, places)
+    if gains.max(initial=1.0) < _SMALLEST_GAIN or gains.max() < _usual_gain(rows, values, places, seed):
         return None
-    gains, excesses, base = _gains(quantities, values, sizes, places, lowest)
-    best = int(np.argmax(gains))
-    if excesses[best] <= 0 or gains[best] < _usual_gain(quantities, base, values, sizes, places, lowest, seed):
-        return None
-    return Break(
-        below=float(sizes[sizes < places[best]].max()), above=float(places[best]), excess=float(excesses[best])
-    )
+    place = float(places[np.argmax(gains)])
+    _, excess = rows.broken(values, rows.predicted(values), place)
+    return Break(below=float(sizes[sizes < place].max()), above=place, excess=excess)
 
 
-def _places(sizes: Array, n_terms: int) -> Array:
-    """Sizes that a break may come before: enough rows above, and below more rows than terms that are told there."""
-    fewest_below = min(n_terms + 1, max(len(sizes) // 2, FEWEST_ABOVE + 1))
-    return np.array(
-        [
-            size
-            for size in np.unique(sizes)[1:]
-            if (sizes >= size).sum() >= FEWEST_ABOVE and (sizes < size).sum() >= fewest_below
-        ]
-    )
-
-
-def _gains(quantities: Array, values: Array, sizes: Array, places: Array, lowest: Array) -> tuple[Array, Array, Array]:
-    """How many times the squares shrink at each place, the excess there, and what the law says without a break."""
-    every = np.ones(len(values))
-    base = quantities @ weighted(quantities, values, lowest, every)
-    squares = float(np.sum((base / values - 1) ** 2))
-    gains, excesses = [], []
-    for place in places:
-        broken = np.column_stack([quantities, base * (sizes >= place)])
-        coefficients = weighted(broken, values, np.append(lowest, 0.0), every)
-        left = float(np.sum((broken @ coefficients / values - 1) ** 2))
-        gains.append(squares / max(left, 1e-300) if squares > _NO_NOISE * len(values) else 1.0)
-        excesses.append(_excess(broken, coefficients, sizes >= place))
-    return np.array(gains), np.array(excesses), base
-
-
-# Squares of what computers round: nothing is left over to break.
-_NO_NOISE = 1e-16
-
-
-def _excess(broken: Array, coefficients: Array, is_above: np.ndarray) -> float:
-    """How much more the rows above cost than their other terms say."""
-    rows = broken[is_above]
-    without = rows[:, :-1] @ coefficients[:-1]
-    return float(np.median(rows @ coefficients / np.maximum(without, 1e-300)) - 1)
-
-
-def _usual_gain(
-    quantities: Array, base: Array, values: Array, sizes: Array, places: Array, lowest: Array, seed: int
-) -> float:
+def _usual_gain(rows: _Rows, values: Array, places: Array, seed: int) -> float:
     """The gain that data without a break exceed once in a hundred."""
+    base = rows.predicted(values)
     sd = float(np.std(np.log(base / values)))
-    rng = np.random.default_rng(seed)
-    simulated = base * np.exp(sd * rng.standard_normal((SIMULATIONS, len(base))))
-    largest = [_gains(quantities, row, sizes, places, lowest)[0].max() for row in simulated]
+    noise = np.random.default_rng(seed).standard_normal((SIMULATIONS, len(base)))
+    largest = [rows.gains(base * np.exp(sd * one), places).max() for one in noise]
     return float(np.quantile(largest, 1 - FALSE_ALARMS))

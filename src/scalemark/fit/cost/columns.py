@@ -137,7 +137,7 @@ def table_form(columns: Columns) -> tuple[Form, tuple[str, ...]]:
         raise FitError(
             f"{len(columns.rows)} different rows cannot tell {len(terms)} terms: measure at least {len(terms) + 1}"
         )
-    return Form("seconds = " + " + ".join(term.meaning for term in terms), tuple(terms)), tuple(notes)
+    return Form("sum of terms", "seconds = " + " + ".join(term.meaning for term in terms), tuple(terms)), tuple(notes)
 
 
 def _is_proportional(term: Term, other: Term, rows: tuple[TableRow, ...]) -> bool:

@@ -38,7 +38,7 @@ _OWN_TERMS = (
         lambda row: moved_bytes(row.accounting),
     ),
 )
-ENERGY_FORM = Form("energy = standing power · time + J/FLOP · FLOPs + J/byte · bytes", _OWN_TERMS)
+ENERGY_FORM = Form("sum of terms", "energy = standing power · time + J/FLOP · FLOPs + J/byte · bytes", _OWN_TERMS)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ HOLDOUT_STEP = 1.3
 HOLDOUT_SHAPES = 2
 
 _POWERS = (1.5, 2.0, 3.0, 5.0)
-# Forms so far behind in AICc have essentially no support (Burnham & Anderson 2002, section 2.6).
-_UNSUPPORTED_AICC = 10.0
+# Forms so far behind in AICc have little support (Burnham & Anderson 2002, section 2.6).
+_UNSUPPORTED_AICC = 7.0
 # A form is left for a more complicated one only if that misses larger sizes by a tenth less.
 _CLEARLY_BETTER = 0.9
 # No time repeats to 0.1 ‰: below that, forms fit equally well.
@@ -39,6 +39,12 @@ _PERFECT = 1e-4
 # Forms are tried on the sizes above these quantiles, fitted to those below.
 _CUTS = (0.5, 0.65, 0.8)
 _LARGEST_LOG_ERROR = 1.0
+# An interval needs no more than this of a replicate.
+_DRAWN_SETTLED = 1e-2
+# Shares of a typical step that a term held by its bound is tried at, and the rise of −2 log L that shows it: χ² of one
+# degree of freedom at 90 %, since the term can only rise.
+_RISES = np.geomspace(0.002, 2.0, 13)
+_SEEN = 2.71
 # An exact law has an interval of no width.
 _ROUNDING = 1e-9
 
@@ -149,8 +155,7 @@ def _n_free(problem: Problem, form: Form, coefficients: Array) -> int:
 def aicc(problem: Problem, form: Form, coefficients: Array) -> float:
     """n·log(mean Huber loss) + 2k, corrected for few rows (Hurvich & Tsai 1989); k counts the noise as well."""
     n, k = len(problem.values), _n_free(problem, form, coefficients) + 1
-    mean = float(huber(np.expm1(_log_errors(problem, form, coefficients))).mean()) + _PERFECT**2 / 2
-    return n * float(np.log(mean)) + 2 * k + 2 * k * (k + 1) / max(n - k - 1, 0.5)
+    return n * float(np.log(_mean_loss(problem, form, coefficients))) + 2 * k + 2 * k * (k + 1) / max(n - k - 1, 0.5)
 
 
 def choose_form(problem: Problem) -> Form:
@@ -187,19 +192,63 @@ def _errors_above(problem: Problem, form: Form, size: float) -> Array:
 
 
 def _bootstrap(problem: Problem, form: Form, coefficients: Array) -> Array:
-    """Coefficients refitted to rows drawn with replacement, each with one of its resampled values; p stays."""
+    """Coefficients refitted to rows drawn with replacement, each with one of its resampled values; p stays.
+
+    A term that its bound holds would be held in nearly every replicate, as if it were known to be that small. So each
+    replicate lifts one such term to somewhere below what the rows would have shown.
+    """
     quantities, lowest = form.quantities(problem.counted), form.lowest(problem.limits)
+    rooms = unseen_rooms(problem, form, coefficients)
+    held = np.flatnonzero(rooms)
     rng = np.random.default_rng(problem.seed)
     draws = []
     for replicate in range(problem.resampled.shape[1]):
         rows = rng.integers(len(quantities), size=len(quantities))
+        lifted = lowest.copy()
+        if len(held):
+            term = rng.choice(held)
+            lifted[term] += rng.uniform() * rooms[term]
         values = problem.resampled[rows, replicate]
-        if form.overlapping:
-            start, power = coefficients[:-1], float(coefficients[-1])
-            draws.append(solve_overlapping(form, quantities[rows], values, lowest, power, start))
-        else:
-            draws.append(solve(quantities[rows], values, lowest))
+        draws.append(_refit(form, quantities[rows], values, lifted, coefficients))
     return np.stack(draws)
+
+
+def _refit(form: Form, quantities: Array, values: Array, lowest: Array, coefficients: Array) -> Array:
+    """One replicate, begun where the fit ended where that helps."""
+    if not form.overlapping:
+        return solve(quantities, values, lowest, _DRAWN_SETTLED)
+    start = np.maximum(coefficients[:-1], lowest)
+    return solve_overlapping(form, quantities, values, lowest, float(coefficients[-1]), start)
+
+
+def unseen_rooms(problem: Problem, form: Form, coefficients: Array) -> Array:
+    """How far each coefficient that its bound holds could rise unseen, shape (terms,); 0 for the others.
+
+    By profile likelihood: the others refitted, until the objective says with 95 % confidence that it is too much.
+    """
+    lowest, quantities = form.lowest(problem.limits), form.quantities(problem.counted)
+    held = coefficients[: len(form.terms)] <= lowest * (1 + 1e-9)
+    rooms = np.zeros(len(lowest))
+    for index in np.flatnonzero(held & quantities.any(axis=0)):
+        share = np.median(problem.values / np.maximum(quantities[:, index], 1e-300))
+        rises = share * _RISES
+        seen = [_is_seen(problem, form, coefficients, int(index), rise) for rise in rises]
+        first = seen.index(True) if any(seen) else len(rises)
+        rooms[index] = rises[first - 1] if first else 0.0
+    return rooms
+
+
+def _is_seen(problem: Problem, form: Form, coefficients: Array, index: int, rise: float) -> bool:
+    """Whether the rows fit clearly worse with this coefficient so much above its bound."""
+    lowest, quantities = form.lowest(problem.limits), form.quantities(problem.counted)
+    lowest[index] += rise
+    raised = _refit(form, quantities, problem.values, lowest, coefficients)
+    losses = [_mean_loss(problem, form, each) for each in (coefficients, raised)]
+    return len(problem.values) * float(np.log(losses[1] / losses[0])) > _SEEN
+
+
+def _mean_loss(problem: Problem, form: Form, coefficients: Array) -> float:
+    return float(huber(np.expm1(_log_errors(problem, form, coefficients))).mean()) + _PERFECT**2 / 2
 
 
 # --- hidden sizes -----------------------------------------------------------------------------------------------------
@@ -267,8 +316,16 @@ def hide(problem: Problem, hidden: Mask) -> Hidden:
         fit=fitted,
         above=above,
         reach=float(unseen.sizes.params.max()) / above,
-        rivals=rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
+        rivals={
+            **rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
+            **{form.name: _errors_of(form, kept, unseen) for form in problem.forms if form != fitted.form},
+        },
     )
+
+
+def _errors_of(form: Form, kept: Problem, unseen: Problem) -> tuple[float, ...]:
+    errors = np.expm1(_log_errors(unseen, form, solve_form(kept, form)))
+    return tuple(float(error) for error in errors)
 
 
 def left_out(problem: Problem, groups: Sequence[Hashable]) -> Array:

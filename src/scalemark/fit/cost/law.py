@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from scalemark.stats import percentile_interval
 # Ends of an interval so many times apart say the order of magnitude and no more.
 VAGUE_RATIO = 3.0
 _ABOVE = 1 + 1e-9
+# Correlation over the replicates below which two terms are one to the data.
+TRADED = -0.8
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,20 @@ class Described:
 def fit_law(problem: Problem, described: Described) -> Law:
     """The law of all rows, with what it misses when its largest sizes are hidden."""
     fitted = fit(problem)
+    named = parameters(fitted, problem)
     return Law(
         kind=described.kind,
         form=fitted.form.text,
         unit=described.unit,
         subject=described.subject,
-        parameters=parameters(fitted, problem),
+        parameters=named,
         domain=described.domain,
         n=len(problem.values),
         residuals=floats(np.expm1(fitted.log_residuals)),
         residual_sd=fitted.residual_sd,
         coefficients=floats(fitted.coefficients),
         draws=tuple(floats(draw) for draw in fitted.draws),
-        notes=(*described.notes, *ceiling_notes(fitted, problem)),
+        notes=(*described.notes, *ceiling_notes(fitted, problem), *trade_notes(fitted, named)),
         holdout=holdout.as_holdout("params_non_embedding") if (holdout := hidden_largest(problem)) else None,
     )
 
@@ -105,6 +109,22 @@ def ceiling_notes(fitted: Fit, problem: Problem) -> tuple[str, ...]:
         if bound > 0 and coefficient <= bound * _ABOVE
     ]
     return (f"held at the measured ceiling: {'; '.join(held)}",) if held else ()
+
+
+def trade_notes(fitted: Fit, named: Sequence[Parameter]) -> tuple[str, ...]:
+    """Pairs of terms of which one falls as the other rises, replicate by replicate, where that leaves one untold."""
+    moving = [index for index in range(len(fitted.form.terms)) if np.ptp(fitted.draws[:, index]) > 0]
+    pairs = [
+        f"{_short(named[i])} / {_short(named[j])}"
+        for i, j in combinations(moving, 2)
+        if not (named[i].identified and named[j].identified)
+        and np.corrcoef(fitted.draws[:, i], fitted.draws[:, j])[0, 1] < TRADED
+    ]
+    return (f"what one takes the other gives, so that only their sum is told: {'; '.join(pairs)}",) if pairs else ()
+
+
+def _short(parameter: Parameter) -> str:
+    return parameter.meaning.partition(",")[0].partition(":")[0]
 
 
 def floats(column: Array) -> tuple[float, ...]:

@@ -18,8 +18,10 @@ Mask = NDArray[np.bool_]
 # Within 5 % counts squared, beyond it in proportion: about what a step time on a shared machine repeats to.
 HUBER_DELTA = 0.05
 _REWEIGHTINGS = 100
-_SETTLED = 1e-5
-_OVERLAP_ITERATIONS = 30
+SETTLED = 1e-5
+_OVERLAP_ITERATIONS = 50
+_STEPS = (1.0, 0.5, 0.2, 0.05)
+_WORTH_A_STEP = 1e-4
 # A share of the value that is rounding and no term.
 _NOTHING = 1e-11
 # Where every part of an overlapped group was 0 it would stay 0: each begins with at least this share of the time.
@@ -54,16 +56,17 @@ def projected_gradient(quantities: Array, values: Array, lowest: Array, coeffici
     return float(np.abs(gradient[coefficients > lowest]).max(initial=0.0))
 
 
-def solve(quantities: Array, values: Array, lowest: Array) -> Array:
+def solve(quantities: Array, values: Array, lowest: Array, settled: float = SETTLED) -> Array:
     """Coefficients, shape (terms,), by iteratively reweighted least squares (Huber 1981, section 7.8).
 
     quantities: shape (rows, terms); values: positive, shape (rows,); lowest: what each coefficient is at least.
+    settled: ends when no weight moves by more.
     """
     weights = np.ones(len(values))
     for _ in range(_REWEIGHTINGS):
         coefficients = weighted(quantities, values, lowest, weights)
         updated = _weights(quantities @ coefficients / values - 1)
-        if np.abs(updated - weights).max() < _SETTLED:
+        if np.abs(updated - weights).max() < settled:
             break
         weights = updated
     return coefficients
@@ -85,22 +88,23 @@ def solve_overlapping(
 ) -> Array:
     """Coefficients and the power, shape (terms + 1,), of terms that overlap as a p-norm of this power.
 
-    The prediction is its slopes times its coefficients (it is homogeneous of degree one; Euler), so that each step is
-    the linear problem with the slopes of the step before (Gauss-Newton), halved for it not to swing.
+    The prediction is its slopes times its coefficients (it is homogeneous of degree one; Euler), so that the problem
+    with the slopes held is linear: each step goes to its solution (Gauss-Newton), or as far that way as it gets better.
     """
     floor = _SMALLEST_SHARE * np.median(values / np.maximum(quantities, 1e-300).T, axis=1)
     begin = solve(quantities, values, lowest) if start is None else start
-    coefficients = np.append(np.maximum(begin, np.where(quantities.any(axis=0), floor, 0.0)), power)
-    best, reached = coefficients, np.inf
+    at = np.append(np.maximum(begin, np.where(quantities.any(axis=0), floor, 0.0)), power)
     for _ in range(_OVERLAP_ITERATIONS):
-        relative = form.evaluate(coefficients, quantities) / values - 1
-        now = objective(relative)
-        if now > reached * (1 - 1e-6):
+        relative = form.evaluate(at, quantities) / values - 1
+        found = weighted(form.slopes(at, quantities), values, lowest, _weights(relative))
+        trials = (np.append(at[:-1] + share * (found - at[:-1]), power) for share in _STEPS)
+        reached = objective(relative) * (1 - _WORTH_A_STEP)
+        better = (one for one in trials if objective(form.evaluate(one, quantities) / values - 1) < reached)
+        following = next(better, None)
+        if following is None:
             break
-        best, reached = coefficients, now
-        found = weighted(form.slopes(coefficients, quantities), values, lowest, _weights(relative))
-        coefficients = np.append((coefficients[:-1] + found) / 2, power)
-    return best
+        at = following
+    return at
 
 
 def _weights(relative: Array) -> Array:

@@ -58,10 +58,11 @@ class Limits:
 class Form:
     """Terms, and which groups of them overlap; the others are added.
 
-    text: the form in words, by which a law that was written to a file finds it again. Coefficients are one per term,
-    and where groups overlap, the power p after them.
+    name: what the form is called beside others. text: the form in words, by which a law that was written to a file
+    finds it again. Coefficients are one per term, and where groups overlap, the power p after them.
     """
 
+    name: str
     text: str
     terms: tuple[Term, ...]
     overlapping: tuple[tuple[str, ...], ...] = ()
@@ -80,26 +81,25 @@ class Form:
         if not self.overlapping:
             return np.asarray(coefficients @ quantities.T)
         parts = coefficients[..., None, : len(self.terms)] * quantities
-        groups, longest = self._groups(parts)
-        power = coefficients[..., -1, None]
-        joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+        _, joined = self._joined(parts, coefficients[..., -1, None])
         return np.asarray(parts[..., ~self._overlaps()].sum(axis=-1) + joined)
 
     def slopes(self, coefficients: Array, quantities: Array) -> Array:
         """Derivatives by each term's coefficient, shape (rows, terms), of one set of coefficients."""
         slopes = quantities.copy()
         if self.overlapping:
-            groups, longest = self._groups(coefficients[: len(self.terms)] * quantities)
             power = coefficients[-1]
-            joined = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+            groups, joined = self._joined(coefficients[: len(self.terms)] * quantities, power)
             for names, group in zip(self.overlapping, groups, strict=True):
                 slopes[:, self._columns(names)] *= ((group / joined) ** (power - 1))[:, None]
         return slopes
 
-    def _groups(self, parts: Array) -> tuple[Array, Array]:
-        """What each group takes, shape (groups, …, rows), and the longest of them, never 0."""
+    def _joined(self, parts: Array, power: Array) -> tuple[Array, Array]:
+        """What each group takes, shape (groups, …, rows), and their p-norm, never 0."""
         groups = np.stack([parts[..., self._columns(names)].sum(axis=-1) for names in self.overlapping])
-        return groups, np.maximum(groups.max(axis=0), 1e-300)
+        longest = np.maximum(groups.max(axis=0), 1e-300)
+        norm = longest * ((groups / longest) ** power).sum(axis=0) ** (1 / power)
+        return groups, np.asarray(np.maximum(norm, 1e-300))
 
     def _columns(self, names: Sequence[str]) -> np.ndarray:
         return np.array([term.name in names for term in self.terms])
@@ -127,21 +127,26 @@ def time_forms(phase: Phase) -> tuple[Form, ...]:
     """The forms that a law of this phase's time may have, the simplest first."""
     bytes_terms = (_activations(), _states(phase))
     if phase == "optimizer":
-        return (
-            Form(f"{phase} time = overhead + layers + state bytes / bandwidth", (_OVERHEAD, _LAYERS, _states(phase))),
-        )
+        text = f"{phase} time = overhead + layers + state bytes / bandwidth"
+        return (Form("sum of terms", text, (_OVERHEAD, _LAYERS, _states(phase))),)
     joined = (_OVERHEAD, _LAYERS, _compute(phase), *bytes_terms)
     split = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), *bytes_terms)
     moved = "activation bytes / bandwidth + state bytes / bandwidth"
     return (
-        Form(f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
-        Form(f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}", split),
+        Form("sum of terms", f"{phase} time = overhead + layers + FLOPs / rate + {moved}", joined),
         Form(
+            "sum with attention apart",
+            f"{phase} time = overhead + layers + matmul FLOPs / rate + attention FLOPs / rate + {moved}",
+            split,
+        ),
+        Form(
+            "p-norm roofline",
             f"{phase} time = overhead + layers + p-norm of FLOPs / rate and ({moved})",
             joined,
             (("compute_s_per_flop",), _DEVICE),
         ),
         Form(
+            "p-norm of host and device",
             f"{phase} time = p-norm of (overhead + layers) and (FLOPs / rate + {moved})",
             joined,
             (_HOST, ("compute_s_per_flop", *_DEVICE)),
@@ -233,6 +238,7 @@ def _passes(phase: Phase) -> float:
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 MEMORY_FORM = Form(
+    "fixed and factor",
     "allocated = fixed + factor · peak of live tensors, as the shape gives it",
     (
         Term("fixed_bytes", "bytes", "what no shape changes: workspaces of libraries", lambda _: 1.0),
