@@ -5,7 +5,8 @@ from itertools import pairwise
 import factories
 import pytest
 
-from scalemark.analysis import FARTHEST_COST_CURVE, FARTHEST_LOSS_CURVE, analyse, law_cells
+from scalemark.analysis import FARTHEST_COST_CURVE, analyse, law_cells
+from scalemark.fit.loss_law import FARTHEST_CURVE
 from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
 from scalemark.schema import Analysis, Ceilings, Energy, PriceTag, Suite, Workload
@@ -81,7 +82,7 @@ def test_a_cost_curve_starts_where_the_law_does_and_says_how_far_it_goes(analysi
 def test_the_loss_curve_falls_and_ends_at_ten_times_the_compute(analysis: Analysis) -> None:
     points = analysis.curves["loss"]
     assert all(left.y.value > right.y.value for left, right in pairwise(points))
-    assert points[-1].extrapolation == pytest.approx(FARTHEST_LOSS_CURVE)
+    assert points[-1].extrapolation == pytest.approx(FARTHEST_CURVE)
 
 
 @pytest.mark.parametrize("name", ["d9w576", "d12w768", "d16w1024"])

@@ -22,6 +22,7 @@ JOINTS = frozenset(
         "benchmarks",
         "cli",
         "doctor",
+        "fitting",
         "live",
         "planning",
         "plugin",

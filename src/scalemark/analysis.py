@@ -5,11 +5,9 @@ The joint between fit, diff and report: the one place that picks which cells a l
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from scalemark.errors import FitError
 from scalemark.fit.cost_law import Limits, fit_energy_law, fit_memory_law, fit_time_law, predict
-from scalemark.fit.loss_law import fit_loss_law, frontier, loss_extrapolation
+from scalemark.fit.loss_law import fit_loss_law, frontier_curve
 from scalemark.fit.prediction import extrapolation
 from scalemark.fit.repeated import fit_repeated_law, repeated_text
 from scalemark.model.accounting import account
@@ -37,8 +35,6 @@ PRICED_DEPTHS = (12, 16, 24, 32)
 FARTHEST_PRICE = 100.0
 CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 27, 32, 40, 48, 64)
 FARTHEST_COST_CURVE = 30.0
-FARTHEST_LOSS_CURVE = 10.0
-LOSS_CURVE_POINTS = 25
 
 
 def analyse(
@@ -135,15 +131,8 @@ def _predict_cost(law: Law, model: ModelConfig, accounting: Accounting, suite: S
 
 
 def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
-    """The lowest loss at each compute, from the smallest run to ten times the largest; none the runs do not tell."""
-    if law.status != "ok":
-        return ()
-    span = law.domain["compute_flops"]
-    points = []
-    for compute in np.geomspace(span.low, span.high * FARTHEST_LOSS_CURVE, LOSS_CURVE_POINTS):
-        params, tokens, loss = frontier(law, float(compute))
-        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=loss_extrapolation(law, params, tokens)))
-    return tuple(points)
+    """The frontier; none that the runs do not tell."""
+    return frontier_curve(law) if law.status == "ok" else ()
 
 
 def _price_tags(laws: dict[LawKind, Law], suite: Suite) -> tuple[PriceTag, ...]:

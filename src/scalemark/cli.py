@@ -42,6 +42,20 @@ app = typer.Typer(
 baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep suites to compare with.")
 app.add_typer(baseline_app, name="baseline")
 
+
+class _Fits(TyperGroup):
+    """`scalemark fit`, and `scalemark fit SUITE`, where what follows is no command of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        helps = set(ctx.help_option_names)
+        if not args or (args[0] not in self.commands and args[0] not in helps):
+            args = ["suite", *args]
+        return super().parse_args(ctx, args)
+
+
+fit_app = typer.Typer(cls=_Fits, rich_markup_mode=None, help="Fit laws to a suite, or to a table of measurements.")
+app.add_typer(fit_app, name="fit")
+
 SuiteArgument = Annotated[
     Path | None, typer.Argument(metavar="SUITE", help="A suite.json or a run's folder; else the newest run.")
 ]
@@ -75,9 +89,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     typer.echo(findings.model_dump_json(indent=2) if as_json else render(findings))
 
 
-@app.command()
-def fit(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
-    """Fit the laws to a suite and print them with their intervals."""
+@fit_app.command("suite")
+def fit_suite(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
+    """All laws of a suite, with their intervals; `scalemark fit SUITE` is the same."""
     from scalemark.analysis import analyse
     from scalemark.report.tables import law_tables
     from scalemark.report.terminal import table_lines
@@ -85,6 +99,48 @@ def fit(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -
     analysis = analyse(_find_suite(suite, results))
     for table in law_tables(analysis):
         typer.echo("\n".join([*table_lines(table, _terminal_columns()), ""]))
+
+
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="NAME=COLUMN,…", help="The file's own names, as in params=N,tokens=D,loss=L."),
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all of it as JSON.")]
+PlotOption = Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw rows and law.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the bootstrap.")]
+BootstrapOption = Annotated[
+    int, typer.Option("--bootstrap", min=100, metavar="N", help="Refits that the intervals are taken from.")
+]
+
+
+@fit_app.command("loss")
+def fit_loss(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file, a suite.json or a run's folder.")],
+    columns: ColumnsOption = None,
+    form: Annotated[
+        str,
+        typer.Option("--form", metavar="NAME", help="auto, chinchilla, tied, overlap, kaplan, saturating or repeated."),
+    ] = "auto",
+    drop_highest: Annotated[
+        int, typer.Option("--drop-highest", min=0, metavar="K", help="Leave the K highest losses out first.")
+    ] = 0,
+    bootstrap: BootstrapOption = 4000,
+    seed: SeedOption = 0,
+    holdout_above_flops: Annotated[
+        float | None,
+        typer.Option("--holdout-above-flops", metavar="C", help="Hide and predict rows of more compute than this."),
+    ] = None,
+    json: JsonOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """A loss law from columns params, tokens and loss, with what it foretells of the largest rows."""
+    from scalemark import fitting
+    from scalemark.record.table import parse_columns
+    from scalemark.report.fit_text import fit_lines
+
+    found = fitting.fit_loss(file, form, parse_columns(columns), drop_highest, bootstrap, seed, holdout_above_flops)
+    _write_fit(found, json, plot)
+    typer.echo("\n".join(fit_lines(found.result, found.law, _terminal_columns())))
 
 
 @app.command()
@@ -245,6 +301,20 @@ def list_(results: ResultsOption = DEFAULT_RESULTS) -> None:
         typer.echo(f"{baseline.suite.machine.id}  {baseline.suite.id}  {baseline.created:%Y-%m-%d %H:%M}  {commit}")
     if not baselines:
         typer.echo(f"no baselines below {results}: keep one with `scalemark baseline save`", err=True)
+
+
+def _write_fit(found: Any, json: Path | None, plot: Path | None) -> None:
+    from scalemark.record.store import write_whole
+
+    if json:
+        write_whole(found.result.model_dump_json(indent=1) + "\n", json)
+    if plot:
+        from scalemark.report.missing import chart_libraries
+
+        with chart_libraries():
+            from scalemark.report.law_chart import save_chart
+
+            save_chart(found.chart, plot)
 
 
 def _device(name: str) -> Literal["auto", "cpu", "cuda"]:

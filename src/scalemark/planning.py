@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scalemark.analysis import TOKENS_PER_PARAMETER, law_cells, memory_limit_bytes
+from scalemark.analysis import TOKENS_PER_PARAMETER, ceilings_as_limits, law_cells, memory_limit_bytes
 from scalemark.errors import BudgetError, FitError, InputError
-from scalemark.fit.cost_law import distance
+from scalemark.fit.cost_law import Limits, distance
+from scalemark.fit.forms import form_of
 from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
 from scalemark.fit.prediction import predict_with_scatter
 from scalemark.fit.repeated import fit_repeated_law
@@ -168,14 +169,21 @@ def _answer(choice: "_Choice", goal: Goal, amount: float) -> tuple[int, int, flo
 def _reach(choice: "_Choice", loss: float) -> tuple[int, int, float]:
     found = cheapest(choice.field, loss)
     if found is None:
-        floor = choice.grounds.loss_law.parameters[0]
-        told = "" if floor.identified else ", which these runs hardly tell"
         raise InputError(
-            f"a loss of {loss:g} is not reachable: the law's {floor.name} is {floor.estimate.value:.3g} "
-            f"({floor.estimate.low:.3g} to {floor.estimate.high:.3g}{told}): ask for a higher loss"
+            f"a loss of {loss:g} is not reachable: {_floor(choice.grounds.loss_law)}: ask for a higher one"
         )
     index, steps = found
     return index, steps, choice.field.budget(index, steps)
+
+
+def _floor(law: Law) -> str:
+    """What the law says that no model goes below."""
+    floor = next((parameter for parameter in law.parameters if parameter.name == "E"), None)
+    if floor is None:
+        return "no model that fits gets so far"
+    told = "" if floor.identified else ", which these runs hardly tell"
+    estimate = floor.estimate
+    return f"the law's E is {estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g}{told})"
 
 
 def _refuse_far(planned: PlannedTraining, force: bool) -> None:
@@ -221,8 +229,9 @@ def survey(suite: Suite | Path | str) -> Grounds:
     loss_law, trained = _loss_law(suite)
     recipe = Counter(Recipe.of(run) for run in trained).most_common(1)[0][0]
     cells = law_cells(suite)
-    time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)))
-    energy, energy_reason = _energy(suite, time)
+    limits = ceilings_as_limits(suite)
+    time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)), limits)
+    energy, energy_reason = _energy(suite, time, limits)
     losses, repeats_are_told = _losses(suite, loss_law, len(time.loop_draws))
     return Grounds(
         suite=suite,
@@ -305,8 +314,8 @@ def _losses(suite: Suite, law: Law, replicates: int) -> tuple[Losses, bool]:
     """The loss law, with what repeated text is worth: as this suite tells it, or as it was published."""
     constant, draws, is_told = _repeats(suite, replicates)
     unique = suite.corpus.train_tokens if suite.corpus else None
-    losses = Losses(np.array(law.coefficients), np.array(law.draws)[:replicates], unique, constant, draws)
-    return losses, is_told
+    form, values = form_of(law.coefficients, law.form), np.array(law.coefficients)
+    return Losses(form, values, np.array(law.draws)[:replicates], unique, constant, draws), is_told
 
 
 def _repeats(suite: Suite, replicates: int) -> tuple[float, Array, bool]:
@@ -323,13 +332,13 @@ def _repeats(suite: Suite, replicates: int) -> tuple[float, Array, bool]:
     return told.estimate.value, rng.choice(np.array(law.draws)[:, place], size=replicates), True
 
 
-def _energy(suite: Suite, time: Prices) -> tuple[Prices | None, str | None]:
+def _energy(suite: Suite, time: Prices, limits: Limits) -> tuple[Prices | None, str | None]:
     """Joules of training, or why they are not known."""
     cells = law_cells(suite)
     if not cells:
         return None, "no step was timed, and so no energy counted"
     try:
-        return price_energy(cells, time, suite.settings.seed), None
+        return price_energy(cells, time, suite.settings.seed, limits), None
     except FitError as error:
         return None, str(error)
 

@@ -18,7 +18,7 @@ measurement. The file format is `Suite`; its version and history:
 import json
 from hashlib import sha256
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -30,6 +30,9 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 3
 INTERVAL_LEVEL = 0.9
@@ -624,6 +627,56 @@ class Suite(Frozen):
     fake: bool = False
     duration_s: NonNegativeFloat | None = None
 
+    def frame(self, what: Literal["cells", "training"] = "cells") -> "pd.DataFrame":
+        """One row per measured cell, or per finished training run, as a pandas table; empty where there are none.
+
+        cells: phase, model and batch, params (non-embedding), FLOPs and bytes counted, seconds of one round with its
+        90 % interval, peak bytes, joules. training: params (non-embedding), tokens, loss (nats per token), and trunk:
+        what `scalemark.fit_loss` takes.
+        """
+        import pandas as pd
+
+        if what == "cells":
+            return pd.DataFrame([_cell_row(cell) for cell in self.cells if cell.status == "ok"])
+        runs = [run for run in self.training_runs if run.status == "ok"]
+        trunks = list(dict.fromkeys(run.config.trunk for run in runs))
+        return pd.DataFrame([_run_row(run, trunks.index(run.config.trunk) + 1) for run in runs])
+
+
+def _cell_row(cell: Cell) -> dict[str, object]:
+    work, counted, time_s = cell.workload, cell.accounting, cell.typical_s
+    return {
+        "key": work.key,
+        "phase": work.phase,
+        "dtype": work.dtype,
+        "batch": work.batch,
+        "seq_len": work.seq_len,
+        "width": work.model.d_model if work.model else None,
+        "depth": work.model.n_layer if work.model else None,
+        "params": counted.params_non_embedding if counted else None,
+        "model_flops": counted.flops.model_flops(work.phase) if counted else None,
+        "activation_bytes": counted.activation_bytes if counted else None,
+        "seconds": time_s.value if time_s else None,
+        "seconds_low": time_s.low if time_s else None,
+        "seconds_high": time_s.high if time_s else None,
+        "peak_bytes": cell.memory.allocated_bytes if cell.memory else None,
+        "joules": cell.energy.joules_per_round.value if cell.energy and cell.energy.joules_per_round else None,
+    }
+
+
+def _run_row(run: TrainingRun, trunk: int) -> dict[str, object]:
+    return {
+        "key": run.config.key,
+        "params": run.accounting.params_non_embedding if run.accounting and run.config.model else None,
+        "tokens": run.config.tokens,
+        "loss": run.validation_loss,
+        "accuracy": run.validation_accuracy,
+        "epochs": run.epochs,
+        "unique_tokens": run.config.tokens / run.epochs if run.epochs else None,
+        "trunk": trunk,
+        "seconds": run.seconds,
+    }
+
 
 class Parameter(Frozen):
     """One fitted parameter: what it means, its unit, and its interval."""
@@ -679,6 +732,87 @@ class Law(Frozen):
     status: Literal["ok", "not_identified"] = "ok"
     notes: tuple[str, ...] = ()
     holdout: Holdout | None = None
+
+
+class Objective(Frozen):
+    """What a fit minimised, and what it came to. delta: of a Huber loss, where it turns from squares to lines."""
+
+    name: str
+    delta: PositiveFloat | None = None
+    value: float
+
+
+class HiddenRow(Frozen):
+    """A measurement that was hidden from a fit, and what was predicted for it. row: its number, from 1."""
+
+    row: PositiveInt
+    measured: float
+    predicted: float
+    low: float
+    high: float
+
+
+class HiddenRows(Frozen):
+    """How well a law foretold what was hidden from it.
+
+    mape: mean absolute error, 0.01 reads '1 %'. coverage: share of the rows inside their 90 % intervals. variable,
+    above and reach: as in `Holdout`.
+    """
+
+    n: PositiveInt
+    n_kept: PositiveInt
+    mape: float
+    coverage: float
+    variable: str
+    above: float
+    reach: PositiveFloat
+    rows: tuple[HiddenRow, ...]
+
+
+class Bootstrap(Frozen):
+    """Refits to rows drawn with replacement. unconverged: those that were not at rest when their steps were over."""
+
+    replicates: int
+    seconds: NonNegativeFloat
+    unconverged: int = 0
+
+
+class FormScore(Frozen):
+    """A form beside others. aicc: corrected criterion of Akaike, lower is better. mape: error on the hidden rows."""
+
+    form: str
+    objective: float
+    aicc: float | None = None
+    mape: float | None = None
+
+
+class FitResult(Frozen):
+    """All that a fit to a table says, for a file and for people; numbers at full precision.
+
+    status: how the solver ended, or 'not_identified' where the rows leave a parameter open. identified: per parameter.
+    allocation: exponent a of the compute-optimal size, N ∝ C^a. reached: share of the starts that ended at the best
+    objective. steepness: of the objective there, free of units (see `scalemark.fit.solver.Solution`).
+    """
+
+    kind: LawKind
+    form: str
+    formula: str
+    params: dict[str, Estimate]
+    identified: dict[str, bool]
+    objective: Objective
+    n: PositiveInt
+    dropped: int = 0
+    status: str
+    steepness: float | None = None
+    reached: float | None = None
+    allocation: Estimate | None = None
+    bootstrap: Bootstrap
+    holdout: HiddenRows | None = None
+    residual_sd: float
+    forms: tuple[FormScore, ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str | None = None
+    data_sha256: str | None = None
 
 
 class WorseWithSize(Frozen):

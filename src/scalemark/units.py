@@ -10,6 +10,9 @@ _SI_STEPS = [(1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0,
 _AMOUNT_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")]
 _BINARY_STEPS = [(2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
 _TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
+# Beyond it no multiple has a name that the field uses.
+_LARGEST_NAMED = 1e15
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MISSING = "–"
 
 
@@ -34,6 +37,12 @@ def significant(value: float, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")  # first, as 0.9996 has one more digit before the point once rounded
     decimals = digits - 1 - floor(log10(abs(rounded)))
     return f"{rounded:,.{max(decimals, 0)}f}"
+
+
+def scientific(value: float, digits: int = 3) -> str:
+    """'3.37 × 10²⁰'."""
+    exponent = floor(log10(abs(value)))
+    return f"{value / 10.0**exponent:.{digits - 1}f} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def _scaled(value: float, steps: list[tuple[float, str]], digits: int, separator: str) -> str:
@@ -66,9 +75,11 @@ def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
 
 
 def format_amount(amount: float | None, digits: int = 3) -> str:
-    """Parameters and tokens as the field writes them: '35.8 M', '1.70 B'; a dash for None."""
+    """Parameters and tokens as the field writes them: '35.8 M', '1.70 B', '3.37 × 10²⁰' FLOPs; a dash for None."""
     if amount is None or not isfinite(amount):
         return MISSING
+    if abs(amount) >= _LARGEST_NAMED:
+        return scientific(amount, digits)
     return _scaled(amount, _AMOUNT_STEPS, digits, " ")
 
 

@@ -44,7 +44,7 @@ GRIDS = {
     "synthetic": ["--budget", "4m", "--corpus", "synthetic"],
     "repeated": ["--budget", "4m", "--grid", "repeated"],
 }
-SWEPT_WIDTHS, SWEPT_TOKENS, SWEPT_SEEDS = (16, 64), 2**19, (0, 1)
+SWEPT_WIDTHS, SWEPT_TOKENS, SWEPT_SEEDS = (16, 64, 128), 2**19, (0, 1)
 SWEPT_RATES = (0.5, 0.71, 1.0, 1.41, 2.0)
 
 

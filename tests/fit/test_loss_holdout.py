@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from scalemark.errors import FitError
-from scalemark.fit.chinchilla import Rows
 from scalemark.fit.loss_holdout import hold_out_largest, predict_hidden
 from scalemark.fit.loss_law import fit_loss_law
+from scalemark.fit.rows import Rows
 
 RUNS = factories.make_suite().training_runs
 SIZES, COUNTS = np.geomspace(6e3, 4e5, 6), np.geomspace(2.5e5, 4e6, 5)

@@ -8,7 +8,7 @@ import pytest
 
 from scalemark.errors import FitError
 from scalemark.fit import repeated
-from scalemark.fit.chinchilla import predict_chinchilla
+from scalemark.fit.forms import CHINCHILLA
 from scalemark.fit.repeated import (
     compare_with_plain,
     effective_params,
@@ -74,13 +74,13 @@ def parameters_of(law: Law) -> dict[str, float]:
 def test_a_batch_past_the_end_of_the_text_is_no_repeat() -> None:
     run = make_run(128, 100_100, 100_000)
     assert not repeated.Rows.of([run]).repeats.any()
-    assert run.validation_loss == pytest.approx(predict_chinchilla(PLAIN, 393_216, 100_100), rel=1e-4)
+    assert run.validation_loss == pytest.approx(CHINCHILLA.predict(PLAIN, 393_216, 100_100), rel=1e-4)
 
 
 @pytest.mark.parametrize("tokens", [1e4, 9e5, 1e6])
 @pytest.mark.parametrize("params", [1e3, 1e7])
 def test_text_that_does_not_repeat_follows_the_plain_law(params: float, tokens: float) -> None:
-    assert predict_repeated_loss(TRUTH, *map(np.array, (params, tokens, 1e6))) == predict_chinchilla(
+    assert predict_repeated_loss(TRUTH, *map(np.array, (params, tokens, 1e6))) == CHINCHILLA.predict(
         PLAIN, params, tokens
     )
 
@@ -88,17 +88,17 @@ def test_text_that_does_not_repeat_follows_the_plain_law(params: float, tokens: 
 def test_a_little_repetition_is_near_the_plain_law_for_models_up_to_the_optimum() -> None:
     size = float(optimal_params(TRUTH, 1e6))
     near = predict_repeated_loss(TRUTH, *map(np.array, (size, 1.02e6, 1e6)))
-    assert near == pytest.approx(predict_chinchilla(PLAIN, size, 1.02e6), rel=1e-4)
+    assert near == pytest.approx(CHINCHILLA.predict(PLAIN, size, 1.02e6), rel=1e-4)
 
 
 def test_with_large_constants_repeats_count_like_new() -> None:
     at = np.array([1e4, 1e7]), np.array([6.4e7, 6.4e7]), np.array([1e6, 1e6])
-    np.testing.assert_allclose(predict_repeated_loss(LIKE_NEW, *at), predict_chinchilla(PLAIN, at[0], at[1]), rtol=1e-6)
+    np.testing.assert_allclose(predict_repeated_loss(LIKE_NEW, *at), CHINCHILLA.predict(PLAIN, at[0], at[1]), rtol=1e-6)
 
 
 def test_with_small_constants_repeats_count_for_nothing() -> None:
     values, size = np.append(PLAIN, [1e-6, 1e-6]), float(optimal_params(PLAIN, 1e6))
-    once = predict_chinchilla(PLAIN, size, 1e6)
+    once = CHINCHILLA.predict(PLAIN, size, 1e6)
     assert predict_repeated_loss(values, *map(np.array, (100 * size, 1e8, 1e6))) == pytest.approx(once, rel=1e-5)
 
 
@@ -119,8 +119,8 @@ def test_parameters_up_to_the_optimum_count_in_full_and_the_rest_saturate() -> N
 
 def test_no_other_size_with_the_same_compute_is_better_than_the_optimum() -> None:
     size = float(optimal_params(TRUTH, 2e6))
-    best = predict_chinchilla(PLAIN, size, 2e6)
-    assert all(predict_chinchilla(PLAIN, size * f, 2e6 / f) > best for f in (0.9, 0.999, 1.001, 1.1))
+    best = CHINCHILLA.predict(PLAIN, size, 2e6)
+    assert all(CHINCHILLA.predict(PLAIN, size * f, 2e6 / f) > best for f in (0.9, 0.999, 1.001, 1.1))
 
 
 def test_the_published_constants_give_the_published_ratio_of_size_to_tokens() -> None:
@@ -135,8 +135,8 @@ def test_the_jacobian_is_the_slope_of_the_residuals() -> None:
     for column in (5, 6):
         moved = step * np.eye(7)[column]
         slope = (problem.residuals(theta + moved) - problem.residuals(theta - moved)) / (2 * step)
-        np.testing.assert_allclose(problem.jacobian(theta)[..., column], slope, rtol=1e-5, atol=1e-10)
-    assert not problem.jacobian(theta)[..., :5].any()
+        np.testing.assert_allclose(problem.linearise(theta)[1][:, column], slope, rtol=1e-5, atol=1e-10)
+    assert not problem.linearise(theta)[1][:, :5].any()
 
 
 # --- the fit ---

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scalemark.fit.joint import predict_joint
+from scalemark.fit.forms import CHINCHILLA
 from scalemark.plan.front import front
 from scalemark.plan.optimum import (
     Field,
@@ -38,7 +38,7 @@ def flops_field(values: np.ndarray = TRUTH, replicates: int = 40) -> Field:
     return Field(
         params=SIZES,
         fits=np.ones(len(SIZES), dtype=bool),
-        losses=Losses(values, some_draws(replicates)),
+        losses=Losses(CHINCHILLA, values, some_draws(replicates)),
         cost=cost,
         cost_draws=cost * noise,
         tokens_per_step=1,
@@ -114,7 +114,7 @@ def test_regret_is_nought_at_the_optimum_and_what_the_law_says_elsewhere() -> No
     assert regret(field, BUDGET_FLOPS, best)[0] == 0.0
     other = int(np.searchsorted(SIZES, 3 * SIZES[best]))
     value, draws = regret(field, BUDGET_FLOPS, other)
-    expected = predict_joint(TRUTH, SIZES[other], BUDGET_FLOPS / 6 / SIZES[other]) / predict_joint(
+    expected = CHINCHILLA.predict(TRUTH, SIZES[other], BUDGET_FLOPS / 6 / SIZES[other]) / CHINCHILLA.predict(
         TRUTH, SIZES[best], BUDGET_FLOPS / 6 / SIZES[best]
     )
     assert value == pytest.approx(float(expected) - 1, rel=1e-3)
@@ -189,7 +189,10 @@ def test_what_a_loss_takes_in_a_replicate_follows_that_replicates_laws() -> None
 
 
 def test_text_seen_again_is_worth_less_and_text_seen_once_is_not_touched() -> None:
-    plain, little = Losses(TRUTH, some_draws()), Losses(TRUTH, some_draws(), unique=1e8, repeats=15.4)
+    plain, little = (
+        Losses(CHINCHILLA, TRUTH, some_draws()),
+        Losses(CHINCHILLA, TRUTH, some_draws(), unique=1e8, repeats=15.4),
+    )
     assert little.at(1e8, 0.5e8) == pytest.approx(float(plain.at(1e8, 0.5e8)))
     assert little.at(1e8, 1e9) > plain.at(1e8, 1e9)
     worth = 1e8 * (1 + 15.4 * (1 - np.exp(-9 / 15.4)))  # Muennighoff et al. 2023, equation 5
@@ -198,7 +201,7 @@ def test_text_seen_again_is_worth_less_and_text_seen_once_is_not_touched() -> No
 
 def test_little_text_favours_larger_models() -> None:
     field = flops_field()
-    little = replace(field, losses=Losses(TRUTH, some_draws(), unique=1e8, repeats=15.4))
+    little = replace(field, losses=Losses(CHINCHILLA, TRUTH, some_draws(), unique=1e8, repeats=15.4))
     index, moved = best_index(field, BUDGET_FLOPS), best_index(little, BUDGET_FLOPS)
     assert index is not None and moved is not None
     assert SIZES[moved] > 1.2 * SIZES[index]

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.chinchilla import FEWEST_ROWS, Array, ChinchillaFit, Rows
-from scalemark.fit.joint import fit_law, predict_joint
+from scalemark.fit.forms import CHINCHILLA, Form
+from scalemark.fit.loss_fit import LossFit, fit_form, fit_law
 from scalemark.fit.prediction import predict_with_scatter, residual_sd
+from scalemark.fit.rows import Rows
+from scalemark.fit.solver import Array
 from scalemark.schema import Estimate, Holdout, TrainingRun
 
 HIDDEN_SHARE = 0.25
@@ -82,15 +84,27 @@ def hold_out_largest(runs: Iterable[TrainingRun], seed: int = 0, apart: float = 
     return predict_hidden(Rows.of(run for run in runs if run.config.unique_tokens is None), seed, apart)
 
 
-def predict_hidden(rows: Rows, seed: int = 0, apart: float = 1.0) -> HiddenRuns:
-    """As `hold_out_largest`, of rows."""
+def predict_hidden(rows: Rows, seed: int = 0, apart: float = 1.0, form: Form | None = None) -> HiddenRuns:
+    """As `hold_out_largest`, of rows. form: None for the one that the kept rows ask for."""
     hidden_rows, kept_rows = _split(rows, apart)
-    if len(kept_rows) < FEWEST_ROWS or not len(hidden_rows):
+    return _foretell(kept_rows, hidden_rows, seed, form)
+
+
+def predict_above(rows: Rows, above_flops: float, seed: int = 0, form: Form | None = None) -> HiddenRuns:
+    """The rows of more compute than this, predicted from the others; raises FitError where either are too few."""
+    rows = rows.only(np.argsort(rows.compute_flops, kind="stable"))
+    hidden = rows.compute_flops > above_flops
+    return _foretell(rows.only(~hidden), rows.only(hidden), seed, form)
+
+
+def _foretell(kept_rows: Rows, hidden_rows: Rows, seed: int, form: Form | None) -> HiddenRuns:
+    fewest = (form or CHINCHILLA).fewest_rows
+    if len(kept_rows) < fewest or not len(hidden_rows):
         raise FitError(
-            f"{len(rows)} training runs leave {len(kept_rows)} to predict the largest from, and it takes "
-            f"{FEWEST_ROWS}: train more token counts, or raise the budget"
+            f"{len(kept_rows) + len(hidden_rows)} training runs leave {len(kept_rows)} to predict {len(hidden_rows)} "
+            f"larger ones from, and it takes {fewest}: train more token counts, or raise the budget"
         )
-    fit = fit_law(kept_rows, seed)
+    fit = fit_form(form, kept_rows, seed) if form else fit_law(kept_rows, seed)
     above = float(kept_rows.compute_flops.max())
     return HiddenRuns(
         params=_floats(hidden_rows.params),
@@ -116,17 +130,12 @@ def _split(rows: Rows, apart: float) -> tuple[Rows, Rows]:
     return rows.only(hidden), rows.only(kept)
 
 
-def _predictions(fit: ChinchillaFit, kept: Rows, hidden: Rows) -> tuple[Estimate, ...]:
-    log_residuals = np.log(predict_joint(fit.values, kept.params, kept.tokens)) - np.log(kept.loss)
+def _predictions(fit: LossFit, kept: Rows, hidden: Rows) -> tuple[Estimate, ...]:
+    log_residuals = np.log(fit.predict(kept.params, kept.tokens)) - np.log(kept.loss)
     scatter = residual_sd(log_residuals, len(fit.values))
-    return tuple(
-        predict_with_scatter(
-            float(np.log(predict_joint(fit.values, params, tokens))),
-            np.log(predict_joint(fit.draws, params, tokens)),
-            scatter,
-        )
-        for params, tokens in zip(hidden.params, hidden.tokens, strict=True)
-    )
+    values = np.log(fit.predict(hidden.params, hidden.tokens))
+    draws = np.log(fit.predict_draws(hidden.params, hidden.tokens))
+    return tuple(predict_with_scatter(float(value), draw, scatter) for value, draw in zip(values, draws.T, strict=True))
 
 
 def _floats(column: Array) -> tuple[float, ...]:

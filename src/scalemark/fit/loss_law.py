@@ -1,28 +1,28 @@
 """The loss law of a grid of training runs, and what it predicts.
 
-    L = E + A/N^alpha + B/D^beta                           scalemark.fit.chinchilla
-    L = E + ((A/N^alpha)^p + (B/D^beta)^p)^(1/p)           scalemark.fit.joint, where the runs ask for it
-
 N: non-embedding parameters. D: training tokens, whether new or seen before; what repeated text is worth is in
-`scalemark.fit.repeated`.
+`scalemark.fit.repeated`. The form is the one that the runs ask for, of those in `scalemark.fit.forms`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit import joint
-from scalemark.fit.chinchilla import FEWEST_ROWS as FEWEST_ROWS
-from scalemark.fit.chinchilla import FEWEST_TRUNKS, NAMES, Array, ChinchillaFit, Rows
-from scalemark.fit.joint import fit_law, predict_joint
+from scalemark.fit.forms import CHINCHILLA, form_of
+from scalemark.fit.loss_fit import LossFit, fit_law
 from scalemark.fit.loss_holdout import predict_hidden
 from scalemark.fit.prediction import extrapolation, predict_with_scatter, range_of, residual_sd
-from scalemark.schema import Estimate, Holdout, Law, Parameter, Range, TrainingRun
+from scalemark.fit.rows import FEWEST_TRUNKS, Rows
+from scalemark.fit.solver import Array
+from scalemark.schema import CurvePoint, Estimate, Holdout, Law, Parameter, Range, TrainingRun
 from scalemark.stats import percentile_interval
 
 # An interval this wide (high over low) does not tell the parameter.
-VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "alpha": 3.0, "beta": 3.0, "p": 10.0}
+FEWEST_ROWS = CHINCHILLA.fewest_rows
+FARTHEST_CURVE = 10.0
+CURVE_POINTS = 25
+VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "K": 100.0, "alpha": 3.0, "beta": 3.0, "gamma": 3.0, "p": 10.0}
 MEANINGS = {
     "E": ("nats/token", "loss that no model of this form goes below on this text"),
     "A": ("nats·params^alpha", "loss that small models add"),
@@ -30,10 +30,8 @@ MEANINGS = {
     "alpha": ("", "how fast loss falls with parameters"),
     "beta": ("", "how fast loss falls with tokens"),
     "p": ("", "how far what size and text leave to learn is the same: 1 not at all, larger more"),
-}
-FORMS = {
-    5: "L = E + A/N^alpha + B/D^beta",
-    6: "L = E + ((A/N^alpha)^p + (B/D^beta)^p)^(1/p)",
+    "K": ("nats·FLOPs^gamma", "loss that little compute adds"),
+    "gamma": ("", "how fast loss falls with compute"),
 }
 
 
@@ -47,22 +45,23 @@ def fit_loss_law(runs: Iterable[TrainingRun], seed: int = 0, with_holdout: bool 
     rows = Rows.of(run for run in runs if run.config.unique_tokens is None)
     if len(rows) < FEWEST_ROWS:
         raise FitError(
-            f"{len(rows)} training runs cannot tell {len(NAMES)} parameters: train at least {FEWEST_ROWS}, "
-            "with a larger budget"
+            f"{len(rows)} training runs cannot tell {len(CHINCHILLA.parameters)} parameters: "
+            f"train at least {FEWEST_ROWS}, with a larger budget"
         )
     fit = fit_law(rows, seed)
-    return _law(fit, rows, _holdout(rows, seed) if with_holdout else None)
+    return law_of(fit, rows, _holdout(rows, seed) if with_holdout else None)
 
 
-def _law(fit: ChinchillaFit, rows: Rows, holdout: Holdout | None) -> Law:
-    log_residuals = np.log(predict_joint(fit.values, rows.params, rows.tokens)) - np.log(rows.loss)
-    parameters = chinchilla_parameters(fit.values, fit.draws, fit.at_bound)
+def law_of(fit: LossFit, rows: Rows, holdout: Holdout | None = None, subject: str | None = None) -> Law:
+    """A fit as a law: its parameters for people, its domain and what must be known to read it."""
+    log_residuals = np.log(fit.predict(rows.params, rows.tokens)) - np.log(rows.loss)
+    parameters = described(fit.form.parameters, fit.values, fit.draws, fit.at_bound)
     vague = [parameter.name for parameter in parameters if not parameter.identified]
     return Law(
         kind="loss",
-        form=FORMS[len(fit.values)],
+        form=fit.form.formula,
         unit="nats/token",
-        subject=subject_of(rows),
+        subject=subject or subject_of(rows),
         parameters=parameters,
         domain=domain_of(rows),
         n=len(rows),
@@ -126,33 +125,53 @@ def _repeats_note(rows: Rows) -> str:
     return f"{repeating} of the runs saw text more than once, up to {most:.1f} times; it counts here as if it were new"
 
 
-def chinchilla_parameters(values: Array, draws: Array, at_bound: tuple[bool, ...]) -> tuple[Parameter, ...]:
-    """E to beta, and p where there is one, with their intervals, and whether the runs tell them."""
-    return tuple(_parameter(index, values, draws, at_bound[index]) for index in range(len(values)))
+def described(names: Sequence[str], values: Array, draws: Array, at_bound: Sequence[bool]) -> tuple[Parameter, ...]:
+    """Parameters of a form with their intervals, and whether the runs tell them."""
+    return tuple(
+        _parameter(name, float(values[index]), draws[:, index], at_bound[index]) for index, name in enumerate(names)
+    )
 
 
-def _parameter(index: int, values: Array, draws: Array, is_at_bound: bool) -> Parameter:
-    name = joint.NAMES[index]
+def _parameter(name: str, value: float, draws: Array, is_at_bound: bool) -> Parameter:
     unit, meaning = MEANINGS[name]
-    estimate = percentile_interval(draws[:, index], float(values[index]))
+    estimate = percentile_interval(draws, value)
     is_told = estimate.low > 0 and estimate.high / estimate.low <= VAGUE_RATIO[name] and not is_at_bound
     return Parameter(name=name, estimate=estimate, unit=unit, meaning=meaning, identified=is_told)
 
 
 def predict_loss(law: Law, params: float, tokens: float) -> Estimate:
     """Validation loss (nats per token) of a model of so many non-embedding parameters after so many tokens."""
-    log_value = float(np.log(predict_joint(np.array(law.coefficients), params, tokens)))
-    return predict_with_scatter(log_value, np.log(predict_joint(np.array(law.draws), params, tokens)), law.residual_sd)
+    at = np.array([params]), np.array([tokens])
+    log_value, log_draws = np.log(predict_values(law, *at)), np.log(predict_draws(law, *at))
+    return predict_with_scatter(float(log_value[0]), log_draws[:, 0], law.residual_sd)
+
+
+def predict_values(law: Law, params: Array, tokens: Array) -> Array:
+    """Loss of many models at once, shape (models,), without the scatter of single runs."""
+    return form_of(law.coefficients, law.form).predict(np.array(law.coefficients), params, tokens)
+
+
+def predict_draws(law: Law, params: Array, tokens: Array) -> Array:
+    """The same under each replicate, shape (replicates, models)."""
+    return form_of(law.coefficients, law.form).predict(np.array(law.draws)[:, None], params, tokens)
 
 
 def frontier(law: Law, compute_flops: float) -> tuple[float, float, Estimate]:
     """(N, D, loss) of the model that reaches the lowest loss at C = 6·N·D (Hoffmann et al. 2022, equation 4)."""
-    _, a, b, alpha, beta, *rest = law.coefficients
-    p = rest[0] if rest else 1.0
-    log_g = (np.log(alpha / beta) + p * np.log(a / b)) / (p * (alpha + beta))
-    params = float(np.exp(log_g + beta / (alpha + beta) * np.log(compute_flops / 6)))
+    form = form_of(law.coefficients, law.form)
+    params = float(form.optimal_params(np.array(law.coefficients), compute_flops))
     tokens = compute_flops / 6 / params
     return params, tokens, predict_loss(law, params, tokens)
+
+
+def frontier_curve(law: Law) -> tuple[CurvePoint, ...]:
+    """The lowest loss at each compute, from the smallest run to ten times the largest."""
+    span = law.domain["compute_flops"]
+    points = []
+    for compute in np.geomspace(span.low, span.high * FARTHEST_CURVE, CURVE_POINTS):
+        params, tokens, loss = frontier(law, float(compute))
+        points.append(CurvePoint(x=float(compute), y=loss, extrapolation=loss_extrapolation(law, params, tokens)))
+    return tuple(points)
 
 
 def loss_extrapolation(law: Law, params: float, tokens: float) -> float:

@@ -26,26 +26,16 @@ from typing import Literal
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.chinchilla import (
-    FEWEST_ROWS,
-    NAMES,
-    ONE_EPOCH,
-    REPLICATES,
-    Array,
-    Labels,
-    Rows,
-    descend,
-    fit_chinchilla,
-    objective_of,
-    predict_chinchilla,
-    resample,
-    tells_exponents,
-)
-from scalemark.fit.loss_law import chinchilla_parameters, domain_of, subject_of, trunk_note, vague_note
+from scalemark.fit.forms import CHINCHILLA
+from scalemark.fit.loss_fit import fit_chinchilla
+from scalemark.fit.loss_law import FEWEST_ROWS, described, domain_of, subject_of, trunk_note, vague_note
 from scalemark.fit.prediction import predict_with_scatter, range_of, residual_sd
+from scalemark.fit.rows import ONE_EPOCH, Labels, Rows, resample, tells_exponents
+from scalemark.fit.solver import Array, curvature_by_differences, huber, solve
 from scalemark.schema import Estimate, Law, Parameter, RepeatedText, TrainingRun, WorseWithSize
 from scalemark.stats import percentile_interval
 
+NAMES = CHINCHILLA.parameters
 CONSTANTS = ("R_D*", "R_N*")
 MEANINGS = {
     "R_D*": ("repeats", "repeats of the text after which another is worth 1/e of new text"),
@@ -53,6 +43,7 @@ MEANINGS = {
 }
 # Two constants, and two rows to spare.
 FEWEST_REPEATED = 4
+REPLICATES = 300
 # An interval this wide (high over low) does not tell a constant.
 VAGUE_CONSTANT_RATIO = 10.0
 
@@ -93,7 +84,7 @@ def predict_repeated_loss(values: Array, params: Array, tokens: Array, unique: A
     of_data, of_params = values[..., -2], values[..., -1]
     discounted = effective_params(params, optimal_params(values, unique), of_params)
     sizes = np.where(tokens > ONE_EPOCH * unique, discounted, params)
-    return predict_chinchilla(values[..., : len(NAMES)], sizes, effective_tokens(tokens, unique, of_data))
+    return CHINCHILLA.predict(values[..., : len(NAMES)], sizes, effective_tokens(tokens, unique, of_data))
 
 
 def fit_repeated_law(runs: Iterable[TrainingRun], seed: int = 0) -> Law:
@@ -101,9 +92,14 @@ def fit_repeated_law(runs: Iterable[TrainingRun], seed: int = 0) -> Law:
 
     Uses every finished run of our models that says how often it saw its text.
     """
-    rows = _rows(runs)
+    return fit_repeated_rows(Rows.of(run for run in runs if run.epochs), seed)
+
+
+def fit_repeated_rows(rows: Rows, seed: int = 0, replicates: int = REPLICATES) -> Law:
+    """As `fit_repeated_law`, of rows whose epochs are known."""
+    _check(rows)
     rng = np.random.default_rng(seed)
-    weights = resample(rows.groups, rows.params, rows.tokens, REPLICATES, rng, fitted=~rows.repeats)
+    weights = resample(rows.groups, rows.params, rows.tokens, replicates, rng, len(NAMES), fitted=~rows.repeats)
     values, draws, at_bound = _fit(rows, weights[(weights[:, rows.repeats] > 0).any(axis=1)])
     return _law(rows, values, draws, at_bound)
 
@@ -161,11 +157,12 @@ def compare_with_plain(runs: Iterable[TrainingRun]) -> PlainComparison:
 
     A trunk without which the rest does not tell the laws is not tried. Raises FitError where none can be left out.
     """
-    rows = _rows(runs)
+    rows = Rows.of(run for run in runs if run.epochs)
+    _check(rows)
     plain_rows = rows.only(~rows.repeats)
     trunks = np.unique(rows.trunks[rows.repeats])
     weights = np.array([rows.trunks != trunk for trunk in trunks], dtype=float)
-    can_go = tells_exponents(weights[:, ~rows.repeats], plain_rows.params, plain_rows.tokens)
+    can_go = tells_exponents(weights[:, ~rows.repeats], plain_rows.params, plain_rows.tokens, len(NAMES))
     can_go &= weights[:, rows.repeats].sum(axis=1) >= len(CONSTANTS)
     if not can_go.any():
         raise FitError("too few trunks repeat text to leave one out: train more sizes on a part of the text")
@@ -181,8 +178,8 @@ def _comparison(rows: Rows, trunks: Labels, discounted: Array, plain: Array) -> 
     params, tokens, unique, log_loss = rows.params[row], rows.tokens[row], rows.unique[row], np.log(rows.loss[row])
     predictions = {
         "discounted": predict_repeated_loss(discounted[which], params, tokens, unique),
-        "all_new": predict_chinchilla(discounted[which, : len(NAMES)], params, tokens),
-        "fitted_to_all": predict_chinchilla(plain[which], params, tokens),
+        "all_new": CHINCHILLA.predict(discounted[which, : len(NAMES)], params, tokens),
+        "fitted_to_all": CHINCHILLA.predict(plain[which], params, tokens),
     }
     return PlainComparison(
         n_trunks=len(trunks),
@@ -234,9 +231,8 @@ def _worse(group: Sequence[WorseWithSize]) -> list[WorseWithSize]:
 # --- the fit ----------------------------------------------------------------------------------------------------------
 
 
-def _rows(runs: Iterable[TrainingRun]) -> Rows:
-    """Every row whose epochs are known, if those that repeat text and those that do not are enough."""
-    rows = Rows.of(run for run in runs if run.epochs)
+def _check(rows: Rows) -> None:
+    """Raise FitError unless the rows that repeat text and those that do not are enough."""
     n_repeated = int(rows.repeats.sum())
     if n_repeated < FEWEST_REPEATED:
         raise FitError(
@@ -248,7 +244,6 @@ def _rows(runs: Iterable[TrainingRun]) -> Rows:
             f"{len(rows) - n_repeated} training runs saw no text twice, and what new text is worth takes "
             f"{FEWEST_ROWS}: train more on all of the text"
         )
-    return rows
 
 
 def _fit(rows: Rows, weights: Array) -> tuple[Array, Array, tuple[bool, ...]]:
@@ -285,7 +280,7 @@ class _Repeats:
         predicted = predict_repeated_loss(_natural(theta)[:, None], self.params, self.tokens, self.unique)
         return np.asarray(np.log(predicted) - self.log_loss)
 
-    def jacobian(self, theta: Array) -> Array:
+    def linearise(self, theta: Array) -> tuple[Array, Array]:
         """By the chain rule: d log L = −beta · (B/D'^beta)/L · d log D', and the same for N'."""
         e, a, b, alpha, beta, of_data, of_params = (column[:, None] for column in _natural(theta).T)
         optimal = optimal_params(_natural(theta)[:, None], self.unique)
@@ -296,8 +291,14 @@ class _Repeats:
         by_data = -beta * from_data / loss * self.unique / worth * _slope(self.tokens / self.unique - 1, of_data)
         excess = np.maximum(self.params / optimal - 1, 0)
         by_size = -alpha * from_size / loss * np.minimum(self.params, optimal) / sizes * _slope(excess, of_params)
-        still = np.zeros((*by_data.shape, len(NAMES)))
-        return np.concatenate([still, by_data[..., None], by_size[..., None]], axis=-1)
+        still = np.zeros((len(theta), len(NAMES), len(self.params)))
+        return np.log(loss) - self.log_loss, np.concatenate([still, by_data[:, None], by_size[:, None]], axis=1)
+
+    def curvature(self, theta: Array, jacobian: Array, slope: Array) -> Array:
+        """Of the two constants alone."""
+        found = curvature_by_differences(self, theta, jacobian, slope)
+        found[:, : len(NAMES)], found[:, :, : len(NAMES)] = 0.0, 0.0
+        return found
 
 
 def _slope(repeats: Array, constant: Array) -> Array:
@@ -319,13 +320,13 @@ def _second_stage(base: Array, problem: _Repeats, weights: Array) -> Array:
     """
     ends = np.geomspace(_LARGEST_CONSTANT, _SMALLEST_CONSTANT, _GRID_POINTS)
     theta = np.concatenate([base, np.full((len(base), 2), np.log(_LARGEST_CONSTANT))], axis=1)
-    lowest = objective_of(problem.residuals(theta), weights)
+    lowest = huber(problem.residuals(theta), weights)
     for point in np.log(np.stack(np.meshgrid(ends, ends), axis=-1).reshape(-1, 2)):
         trial = np.concatenate([base, np.broadcast_to(point, (len(base), 2))], axis=1)
-        reached = objective_of(problem.residuals(trial), weights)
+        reached = huber(problem.residuals(trial), weights)
         better = reached < lowest
         theta[better], lowest[better] = trial[better], reached[better]
-    return _natural(descend(theta, problem, weights, _ITERATIONS)[0])
+    return _natural(solve(theta, problem, weights, _ITERATIONS).theta)
 
 
 # --- the law ----------------------------------------------------------------------------------------------------------
@@ -333,7 +334,7 @@ def _second_stage(base: Array, problem: _Repeats, weights: Array) -> Array:
 
 def _law(rows: Rows, values: Array, draws: Array, at_bound: tuple[bool, ...]) -> Law:
     log_residuals = np.log(predict_repeated_loss(values, rows.params, rows.tokens, rows.unique)) - np.log(rows.loss)
-    plain = chinchilla_parameters(values[: len(NAMES)], draws, at_bound)
+    plain = described(NAMES, values, draws, at_bound)
     constants = tuple(_constant(index, values, draws, at_bound) for index in range(len(CONSTANTS)))
     untold = [parameter.name for parameter in (*plain, *constants) if not parameter.identified]
     return Law(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scalemark.fit.joint import predict_joint
+from scalemark.fit.forms import Form
 from scalemark.fit.repeated import effective_tokens
 
 Array = NDArray[np.float64]
@@ -25,12 +25,13 @@ _MOST_STEPS = 2.0**50
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss law. values: (c,) coefficients; draws: (replicates, c).
+    """The loss law. values: (c,) coefficients in the order of the form's parameters; draws: (replicates, c).
 
     unique: different tokens that there are, None for endless text. repeats: how many times text is shown again until
     one more showing is worth 1/e of new text (R_D*; Muennighoff et al. 2023), with its replicates.
     """
 
+    form: Form
     values: Array
     draws: Array
     unique: float | None = None
@@ -39,12 +40,12 @@ class Losses:
 
     def at(self, params: Array | float, tokens: Array | float) -> Array:
         """Loss by the fitted law; params and tokens broadcast."""
-        return predict_joint(self.values, params, self._worth(np.asarray(tokens, dtype=float), self.repeats))
+        return self.form.predict(self.values, params, self._worth(np.asarray(tokens, dtype=float), self.repeats))
 
     def draws_at(self, params: Array | float, tokens: Array) -> Array:
         """(replicates, k) losses; tokens: (k,) or (replicates, k)."""
         constant = self.repeats if self.repeats_draws is None else self.repeats_draws[:, None]
-        return predict_joint(self.draws[:, None, :], params, self._worth(np.asarray(tokens, dtype=float), constant))
+        return self.form.predict(self.draws[:, None], params, self._worth(np.asarray(tokens, dtype=float), constant))
 
     def _worth(self, tokens: Array, constant: Array | float) -> Array:
         """How much new text the tokens are worth."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from scalemark.errors import FitError
 from scalemark.fit.cost_law import (
+    Limits,
     distance,
     fit_energy_law,
     fit_memory_law,
@@ -50,6 +51,7 @@ Array = NDArray[np.float64]
 LOOP_RATIO, LOOP_LOG_SD = 1.07, 0.03
 # Walks through steps of so many layers tell those of deeper models of the same width.
 _SHALLOW = (4, 8)
+_NO_LIMITS = Limits()
 TIMED_ADVICE = "run `pytest bench/` for timed steps"
 
 
@@ -102,13 +104,19 @@ def _holdout_scatter(holdout: Holdout) -> float:
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def price_time(cells: Sequence[Cell], runs: Sequence[TrainingRun], settings: Settings, replicates: int) -> Prices:
+def price_time(
+    cells: Sequence[Cell],
+    runs: Sequence[TrainingRun],
+    settings: Settings,
+    replicates: int,
+    limits: Limits = _NO_LIMITS,
+) -> Prices:
     """Seconds, from timed steps, or from training runs where too few steps were timed.
 
-    Raises FitError where neither tells a law.
+    limits: ceilings of the suite, for the time law. Raises FitError where neither tells a law.
     """
     try:
-        law = fit_time_law(cells, settings.seed)
+        law = fit_time_law(cells, settings.seed, limits)
     except FitError as error:
         return _from_runs(runs, settings, replicates, str(error))
     rng = np.random.default_rng(settings.seed)
@@ -202,12 +210,12 @@ def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generato
 # --- energy -----------------------------------------------------------------------------------------------------------
 
 
-def price_energy(cells: Sequence[Cell], time: Prices, seed: int = 0) -> Prices:
+def price_energy(cells: Sequence[Cell], time: Prices, seed: int = 0, limits: Limits = _NO_LIMITS) -> Prices:
     """Joules of the same runs, from cells whose energy was counted; raises FitError, with the reason, without any.
 
     What the loop adds to a step's time, and set-up and validation, are taken to draw what a step draws.
     """
-    return replace(time, law=fit_energy_law(cells, seed), source="energy of timed steps")
+    return replace(time, law=fit_energy_law(cells, seed, limits), source="energy of timed steps")
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Write a value with its interval, a prediction with its distance, and a quantity by the unit its name carries."""
 
 from collections.abc import Callable
-from math import floor, log10
 
 from scalemark.schema import Estimate, Law, Range
 from scalemark.units import (
@@ -11,13 +10,13 @@ from scalemark.units import (
     format_count,
     format_percent,
     format_seconds,
+    scientific,
     significant,
 )
 
 Formatter = Callable[[float], str]
 WITHIN = "within the fitted range"
 _LOPSIDED = 0.5
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def plus_minus(estimate: Estimate) -> str:
@@ -55,13 +54,10 @@ def change(fraction: float) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits: SI multiples when large, a power of ten when too small to read."""
-    if abs(value) >= 1e4:
-        return format_count(value)
-    if value != 0 and abs(value) < 1e-3:
-        exponent = floor(log10(abs(value)))
-        return f"{value / 10.0**exponent:.2f} × 10{str(exponent).translate(_SUPERSCRIPTS)}"
-    return significant(value)
+    """Three significant digits: SI multiples when large, a power of ten when too small or too large for them."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e18:
+        return scientific(value)
+    return format_count(value) if abs(value) >= 1e4 else significant(value)
 
 
 def rate(items_per_s: float) -> str:

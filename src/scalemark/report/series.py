@@ -4,7 +4,7 @@ Only cells that did the same work share a chart: the batch, sequence length and 
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 
 from scalemark.report.numbers import distance, with_interval
 from scalemark.report.tables import peak_bytes, run_model
@@ -84,8 +84,13 @@ def training_curve_rows(suite: Suite) -> list[Row]:
 
 
 def law_rows(analysis: Analysis, kind: LawKind) -> list[Row]:
-    """A law's line with its band, in pieces that meet: `part` is 'fitted' or 'extrapolated'."""
-    points = sorted(analysis.curves.get(kind, ()), key=lambda point: point.x)
+    """A law's line with its band, as `pieces_of` it."""
+    return pieces_of(analysis.curves.get(kind, ()), kind)
+
+
+def pieces_of(curve: Sequence[CurvePoint], kind: LawKind) -> list[Row]:
+    """A line with its band, in pieces that meet: `part` is 'fitted' or 'extrapolated'."""
+    points = sorted(curve, key=lambda point: point.x)
     inside = [index for index, point in enumerate(points) if point.extrapolation <= 1]
     if not inside:
         return [_law_row(point, kind, "extrapolated", "beyond") for point in points]

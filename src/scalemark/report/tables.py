@@ -64,6 +64,7 @@ MFU_TITLE = "MFU (vs GEMM)"
 # What a step's FLOPs are: 2 per weight and token forward, twice that backward, and attention over all pairs.
 FLOP_CONVENTION = "6N + full attention"
 MOST_INCONCLUSIVE_ROWS = 5
+MOST_ERRORS_LISTED = 6
 
 
 @dataclass(frozen=True)
@@ -481,14 +482,15 @@ def run_model(run: TrainingRun) -> str:
 
 def law_tables(analysis: Analysis) -> tuple[Table, ...]:
     """One table per law that holds, one note per law that could not be fitted."""
-    fitted = tuple(map(_law_table, analysis.laws))
+    fitted = tuple(map(law_table, analysis.laws))
     missing = tuple(
         Table(LAW_TITLES[kind], (), (), f"No law: {reason}") for kind, reason in analysis.missing_laws.items()
     )
     return fitted + missing
 
 
-def _law_table(law: Law) -> Table:
+def law_table(law: Law) -> Table:
+    """A law's parameters, and in its note the form, what it was fitted to and how it did on what was hidden."""
     columns = (
         Column("parameter"),
         Column("value", "number"),
@@ -510,19 +512,28 @@ def _law_note(law: Law) -> str:
     largest = max(map(abs, law.residuals), default=None)
     parts = [
         f"{law.form} ({law.unit}), for {law.subject}.",
-        "The measurements do not identify this law: do not predict with it." if law.status == "not_identified" else "",
+        "The measurements leave some of its parameters open." if law.status == "not_identified" else "",
         f"Fitted to {law.n} measurements, {fitted_range(law)}." if law.domain else f"Fitted to {law.n} measurements.",
         "" if largest is None else f"Largest residual {format_percent(largest)}.",
         _holdout(law.holdout),
-        *law.notes,
+        *map(_sentence, law.notes),
     ]
     return " ".join(filter(None, parts))
+
+
+def _sentence(note: str) -> str:
+    """A note that stands on its own line elsewhere, among others."""
+    return f"{note[:1].upper()}{note[1:]}."
 
 
 def _holdout(holdout: Holdout | None) -> str:
     if holdout is None:
         return "Not tried on hidden measurements."
-    errors = ", ".join(map(change, holdout.errors))
+    if len(holdout.errors) > MOST_ERRORS_LISTED:
+        typical = sum(map(abs, holdout.errors)) / len(holdout.errors)
+        errors = f"{format_percent(typical)} on average"
+    else:
+        errors = ", ".join(map(change, holdout.errors))
     above = quantity(holdout.variable, holdout.above)
     if not holdout.variable.endswith(("_s", "_bytes")):
         above = format_amount(holdout.above)

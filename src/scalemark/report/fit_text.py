@@ -1,0 +1,57 @@
+"""What a fit to a table says, for a terminal: the law, how well it is told, and how it foretold the largest rows."""
+
+from collections.abc import Iterator
+
+from scalemark.report.tables import law_table
+from scalemark.report.terminal import table_lines
+from scalemark.schema import Estimate, FitResult, HiddenRows, Law
+from scalemark.units import format_percent, format_seconds, significant
+
+_STATUS_WORDS = {
+    "converged": "",
+    "bound": "a parameter stopped at the edge of its range: do not read it",
+    "unfinished": "the solver was still going down when its steps were over: do not trust these numbers",
+    "not_finite": "the objective is not a number anywhere: look at the rows",
+    "not_identified": "the rows leave a parameter open: predictions near them hold, it does not",
+}
+
+
+def fit_lines(result: FitResult, law: Law, width: int) -> list[str]:
+    """All of it, at most `width` columns wide."""
+    return [*table_lines(law_table(law), width), "", *_lines(result)]
+
+
+def _lines(result: FitResult) -> Iterator[str]:
+    dropped = f", {result.dropped} dropped" if result.dropped else ""
+    name = result.objective.name + (f" (δ = {result.objective.delta:g})" if result.objective.delta else "")
+    yield f"fit       {result.form}, {result.n} rows{dropped}; {name} {result.objective.value:.7g}"
+    if words := _STATUS_WORDS[result.status]:
+        yield f"status    {result.status}: {words}"
+    if result.steepness is not None and result.reached is not None:
+        share = format_percent(result.reached, 0)
+        yield f"solver    slope {result.steepness:.1g} at the end; {share} of the starts ended there"
+    boot = result.bootstrap
+    lost = f", {boot.unconverged} not at rest" if boot.unconverged else ""
+    yield f"bootstrap {boot.replicates} refits{lost}, {format_seconds(boot.seconds, 2)} with the fit"
+    if result.allocation:
+        yield f"optimum   N ∝ C^a with a = {_interval(result.allocation)}"
+    yield from _holdout_lines(result.holdout)
+    yield from (f"note      {note}" for note in result.notes)
+    if result.data_sha256:
+        yield f"data      {result.source}, SHA-256 {result.data_sha256[:12]}…"
+
+
+def _interval(estimate: Estimate) -> str:
+    """'0.514 (0.487 to 0.549)'."""
+    return f"{significant(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+
+
+def _holdout_lines(holdout: HiddenRows | None) -> Iterator[str]:
+    if holdout is None:
+        yield "holdout   too few rows to hide the largest and still fit a law"
+        return
+    error, coverage = format_percent(holdout.mape, 2), format_percent(holdout.coverage, 0)
+    yield (
+        f"holdout   {holdout.n} rows hidden, up to {significant(holdout.reach, 2)}× beyond the {holdout.n_kept} kept: "
+        f"mean error {error}, {coverage} inside their 90 % intervals"
+    )

@@ -1,0 +1,53 @@
+"""The chart of a law that was fitted to a table: its rows, and its line with the 90 % band.
+
+Importing this module loads altair, so that it is imported late.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import altair as alt
+import numpy as np
+
+from scalemark.errors import StoreError
+from scalemark.report.charts import BLUE, GREY, Figure, Frame, _chart, _data, _ends, _law_layers, _words, to_svg
+from scalemark.report.series import Row, pieces_of
+from scalemark.report.ticks import flops_axis, loss_axis
+from scalemark.schema import CurvePoint
+from scalemark.units import format_amount, format_count
+
+
+def loss_law_chart(
+    params: Sequence[float] | np.ndarray,
+    tokens: Sequence[float] | np.ndarray,
+    loss: Sequence[float] | np.ndarray,
+    line: Sequence[CurvePoint],
+) -> alt.LayerChart:
+    """Measured losses against compute (6·N·D), and the lowest loss that the law expects at each."""
+    rows = [_row(*values) for values in zip(params, tokens, loss, strict=True)]
+    drawn = pieces_of(line, "loss")
+    x, y = flops_axis(_ends("x", rows, drawn)), loss_axis(_ends("y", rows, drawn))
+    frame = Frame(x, y, "training compute, 6·N·D", "loss (nats/token)")
+    marks = _data(rows).mark_point(size=40, filled=True, opacity=0.7, color=BLUE, clip=True)
+    return _chart(*_law_layers(frame, drawn, GREY), marks.encode(**frame.xy(), tooltip=_words(rows)))
+
+
+def _row(params: float, tokens: float, loss: float) -> Row:
+    compute = 6 * float(params) * float(tokens)
+    return {
+        "x": compute,
+        "y": float(loss),
+        "parameters": format_count(float(params)),
+        "tokens": format_amount(float(tokens)),
+        "compute": format_count(compute, "FLOP"),
+        "loss": f"{loss:.4g} nats per token",
+    }
+
+
+def save_chart(chart: Callable[[], alt.LayerChart], path: Path) -> None:
+    """Write a chart as SVG; raises StoreError where the file cannot be written."""
+    figure = Figure(path.stem, path.stem, "", chart())
+    try:
+        path.write_text(to_svg(figure), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path} ({error.strerror}): choose another file") from error
