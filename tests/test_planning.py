@@ -193,6 +193,7 @@ def test_the_text_of_the_suite_is_what_there_is_to_see() -> None:
         ({"hours": HOURS, "memory_gib": 1e-6}, "no model trains within"),
         ({"hours": HOURS, "sizes": ["huge"]}, "d6w384"),
         ({"hours": HOURS, "sizes": ["d1w64"]}, "deeper"),
+        ({"hours": HOURS, "sizes": ["d2w512"]}, "at most 128 per layer"),
         ({"hours": HOURS, "sizes": ["d24w1536"]}, "smaller"),
         ({"hours": HOURS, "sizes": ["d4w64"], "memory_gib": 0.004}, "--memory-gib"),
         ({"loss": 0.5}, "not reachable"),

@@ -22,6 +22,8 @@ from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
 from scalemark.fit.prediction import predict_with_scatter
 from scalemark.fit.repeated import fit_repeated_law
 from scalemark.plan.front import FACTORS, front
+from scalemark.plan.grounds import Grounds
+from scalemark.plan.notes import notes
 from scalemark.plan.optimum import (
     Array,
     Field,
@@ -35,7 +37,7 @@ from scalemark.plan.optimum import (
     regret,
 )
 from scalemark.plan.prices import MemoryPrice, Prices, price_energy, price_time, scatter_of
-from scalemark.plan.shapes import Recipe, candidate_shapes, named_shape
+from scalemark.plan.shapes import MOST_WIDTH_PER_LAYER, Recipe, candidate_shapes, named_shape
 from scalemark.record.store import load_suite
 from scalemark.schema import (
     Accounting,
@@ -56,7 +58,7 @@ REPLICATES = 500
 NEAR_OPTIMAL_EXCESS = 0.005
 # The rule's grain: of models within 10 % of 20 tokens per parameter, the best shape stands for it.
 RULE_WITHIN = 1.1
-MARKED_BEYOND, REFUSED_BEYOND = 10.0, 100.0
+REFUSED_BEYOND = 100.0
 # How far beyond the largest model that was trained candidates reach. Past what is refused, so that a refusal says how
 # far the optimum is, and does not stop at the edge.
 _MOST_SIZE_RATIO = 1e4
@@ -68,7 +70,7 @@ _JOULES_PER_KWH, _SECONDS_PER_HOUR = 3.6e6, 3600.0
 
 
 def plan(
-    suite: "Suite | Path | str | Grounds",
+    suite: Suite | Path | str | Grounds,
     *,
     hours: float | None = None,
     usd: float | None = None,
@@ -114,7 +116,7 @@ def plan(
         front=_front(choice, budget),
         memory_limit_bytes=choice.limit_bytes,
         energy_reason=grounds.energy_reason,
-        notes=_notes(grounds, best),
+        notes=notes(grounds, best),
     )
 
 
@@ -198,31 +200,6 @@ def _refuse_far(planned: PlannedTraining, force: bool) -> None:
 # --- what the suite tells ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Grounds:
-    """What a suite tells about training more: its laws, and what they were fitted to.
-
-    trained: the runs behind the loss law; recipe: how most of them were trained. repeats_are_told: whether what text
-    seen again is worth comes from this suite.
-    """
-
-    suite: Suite
-    loss_law: Law
-    losses: Losses
-    repeats_are_told: bool
-    trained: tuple[TrainingRun, ...]
-    recipe: Recipe
-    time: Prices
-    energy: Prices | None
-    energy_reason: str | None
-    memory: MemoryPrice
-
-    @property
-    def shapes(self) -> tuple[ModelConfig, ...]:
-        """Each trained shape once, in the order of the runs."""
-        return tuple(dict.fromkeys(run.config.model for run in self.trained if run.config.model))
-
-
 def survey(suite: Suite | Path | str) -> Grounds:
     """Fit all that plans need; raises FitError where the suite tells no loss law or no cost."""
     suite = suite if isinstance(suite, Suite) else load_suite(Path(suite))
@@ -300,14 +277,24 @@ def _models(grounds: Grounds, sizes: Sequence[str]) -> tuple[ModelConfig, ...]:
     """The candidates, and those that a user names; raises InputError for one that the loss law says nothing of."""
     most = _MOST_SIZE_RATIO * grounds.loss_law.domain["params_non_embedding"].high
     named = [named_shape(name, grounds.shapes) for name in sizes]
-    shallowest = min(shape.n_layer for shape in grounds.shapes)
     for model in named:
-        if model.n_layer < shallowest:
-            raise InputError(
-                f"the loss law was fitted to models of {shallowest} layers or more and tells nothing of {model.name}: "
-                "name a deeper one"
-            )
+        _check_shape(model, grounds.shapes)
     return tuple(dict.fromkeys([*candidate_shapes(grounds.shapes, most), *named]))
+
+
+def _check_shape(model: ModelConfig, trained: Sequence[ModelConfig]) -> None:
+    """Raises InputError for a shape unlike any candidate: a law that knows only its size would flatter it."""
+    shallowest = min(shape.n_layer for shape in trained)
+    if model.n_layer < shallowest:
+        raise InputError(
+            f"the loss law was fitted to models of {shallowest} layers or more and tells nothing of {model.name}: "
+            "name a deeper one"
+        )
+    if model.d_model > MOST_WIDTH_PER_LAYER * model.n_layer:
+        raise InputError(
+            f"{model.name} is wider for its depth than models are, and the loss law tells nothing of it: "
+            f"name one of at most {MOST_WIDTH_PER_LAYER} per layer"
+        )
 
 
 def _losses(suite: Suite, law: Law, replicates: int) -> tuple[Losses, bool]:
@@ -461,93 +448,3 @@ def _front(choice: _Choice, budget: float) -> tuple[PlannedTraining, ...]:
     points = front(choice.field, [factor * budget for factor in FACTORS])
     planned = [_planned(choice, index, steps, at) for at, index, steps in points]
     return tuple(one for one in planned if choice.force or one.extrapolation <= REFUSED_BEYOND)
-
-
-# --- what the answer takes for granted --------------------------------------------------------------------------------
-
-
-def _notes(grounds: Grounds, best: PlannedTraining) -> tuple[str, ...]:
-    notes = (
-        _recipe_note(grounds),
-        _time_note(grounds),
-        _identified_note(grounds.loss_law),
-        _shape_note(grounds, best),
-        _epochs_note(grounds, best),
-        _far_note(best),
-    )
-    return tuple(filter(None, notes))
-
-
-def _recipe_note(grounds: Grounds) -> str:
-    recipe = grounds.recipe
-    others = len({Recipe.of(run) for run in grounds.trained}) - 1
-    mixed = f" ({others} other recipes among the runs are passed over)" if others else ""
-    return (
-        f"The loss law holds for the recipe that its {grounds.loss_law.n} runs were trained with: batches of "
-        f"{recipe.batch} × {recipe.seq_len} tokens, {recipe.dtype}, {recipe.optimizer}, learning rate by width{mixed}. "
-        "Steps are priced at that batch."
-    )
-
-
-def _time_note(grounds: Grounds) -> str:
-    time = grounds.time
-    beside = ", beside other models" if time.shared else ", alone"
-    threads = f"{time.threads} thread{'s' if time.threads > 1 else ''}"
-    where = f"on {threads}{beside}" if grounds.suite.settings.device == "cpu" else "alone on the GPU"
-    advice = (
-        "" if grounds.suite.cells else "; for training alone on all threads, run `pytest bench/`, which times steps"
-    )
-    return (
-        f"Time is that of training {where}, set-up and validation (as {time.extra_steps:.0f} steps) among it, by "
-        f"{time.source}{advice}."
-    )
-
-
-def _identified_note(law: Law) -> str:
-    vague = [parameter.name for parameter in law.parameters if not parameter.identified]
-    if not vague:
-        return ""
-    return (
-        f"The runs do not tell {', '.join(vague)} of the loss law: its predictions near the runs hold, and how far off "
-        "they may be elsewhere is in the intervals. More sizes and tokens would tell: give training a larger budget."
-    )
-
-
-def _shape_note(grounds: Grounds, best: PlannedTraining) -> str:
-    shapes = grounds.shapes
-    depths, heads = {shape.n_layer for shape in shapes}, {shape.d_head for shape in shapes}
-    other = [
-        f"{best.model.n_layer} layers" if best.model.n_layer not in depths else "",
-        f"heads of {best.model.d_head}" if best.model.d_head not in heads else "",
-    ]
-    if not any(other):
-        return ""
-    trained = f"{_listed(depths)} layers and heads of {_listed(heads)}"
-    return (
-        f"The loss law knows a model by its size: that {' and '.join(filter(None, other))} do as well as the {trained} "
-        "that were trained is taken for granted (Kaplan et al. 2020, figure 5)."
-    )
-
-
-def _listed(numbers: set[int]) -> str:
-    return ", ".join(str(number) for number in sorted(numbers))
-
-
-def _epochs_note(grounds: Grounds, best: PlannedTraining) -> str:
-    if best.epochs is None or best.epochs <= 1:
-        return ""
-    losses = grounds.losses
-    source = "as this suite's runs tell" if grounds.repeats_are_told else "as Muennighoff et al. 2023 found elsewhere"
-    return (
-        f"The text is seen {best.epochs:.1f} times: what is seen again is discounted with R_D* = "
-        f"{losses.repeats:.3g}, {source}. More text would be worth more."
-    )
-
-
-def _far_note(best: PlannedTraining) -> str:
-    if best.extrapolation <= MARKED_BEYOND:
-        return ""
-    return (
-        f"This lies {significant(best.extrapolation, 2)} times beyond what was measured: take it for a guess, whatever "
-        "its interval says."
-    )

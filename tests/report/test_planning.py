@@ -114,6 +114,11 @@ def test_without_a_rule_it_says_why() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
+def test_the_distance_stands_beside_each_prediction_however_narrow_the_terminal(width: int) -> None:
+    assert sum("within, within" in line or "30× (!), within" in line for line in plan_lines(PLAN, width)) == 6
+
+
+@pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(len, plan_lines(PLAN, width))) <= width
 

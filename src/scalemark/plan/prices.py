@@ -13,6 +13,7 @@ Without timed steps, the time law is fitted to the training runs themselves: it 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ def price_time(
     except FitError as error:
         return _from_runs(runs, settings, replicates, str(error))
     rng = np.random.default_rng(settings.seed)
-    alone = [run for run in runs if _is_timed(run) and not run.shared and run.threads in (None, settings.threads)]
+    alone = [run for run in runs if _is_timed(run) and _has_machine(run, settings)]
     loop, draws = _loop_of_runs(law, alone, replicates, rng) if alone else _loop_of_blocks(cells, replicates, rng)
     source = "steps timed alone on all threads" + (", and the pace of training runs that were trained so" * bool(alone))
     count = min(replicates, len(law.draws))
@@ -146,6 +147,11 @@ def _from_runs(runs: Sequence[TrainingRun], settings: Settings, replicates: int,
 
 def _is_timed(run: TrainingRun) -> bool:
     return bool(run.status == "ok" and run.config.model and run.accounting and run.seconds)
+
+
+def _has_machine(run: TrainingRun, settings: Settings) -> bool:
+    """Whether a run was trained alone, on all threads (a GPU is not waited for by more than one)."""
+    return not run.shared and (settings.device == "cuda" or run.threads in (None, settings.threads))
 
 
 def _step_s(run: TrainingRun) -> float:
@@ -265,11 +271,17 @@ class MemoryPrice:
         return deeper.model_copy(update={"peak_bytes": round(deeper.peak_bytes + per_layer * (model.n_layer - high))})
 
     def _walked(self, model: ModelConfig) -> PredictedMemory:
-        predicted = predict_memory(self.recipe.step(model))
-        assert predicted is not None
-        return predicted
+        return _walk(self.recipe.step(model))
 
     def _priced(self, predicted: PredictedMemory) -> Estimate:
         if self.law:
             return predict(self.law, predicted)
         return Estimate(value=predicted.peak_bytes, low=predicted.peak_bytes, high=predicted.peak_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _walk(workload: Workload) -> PredictedMemory:
+    """Kept, as the two shallow walks of a width serve all depths, and every plan asks again."""
+    predicted = predict_memory(workload)
+    assert predicted is not None
+    return predicted

@@ -73,7 +73,7 @@ def budget_table(plan: TrainingPlan) -> Table:
         Column("what"),
         Column("model"),
         Column("parameters", "number", 3),
-        Column("tokens", "number"),
+        Column("tokens", "number", 2),
         Column("tokens/parameter", "number", 6),
         Column("loss", "number"),
         Column("above the best", "number", 1),
@@ -81,12 +81,12 @@ def budget_table(plan: TrainingPlan) -> Table:
         Column("energy", "number", 5),
         Column("USD", "number", 4),
         Column("memory", "number", 7),
-        Column("beyond (loss, cost)", "number", 2),
+        Column("beyond", "number"),
     )
     note = (
         "Above the best: how much more loss than the lowest for the same budget; its interval is over pairs of "
         "replicates of both laws, each against its own best model. Beyond: how many times outside what the loss law "
-        f"and the cost law were fitted to; from {MARKED_BEYOND:.0f} on marked (!), a guess."
+        f"and the cost law were fitted to, in this order; from {MARKED_BEYOND:.0f} on marked (!), a guess."
     )
     return Table("The same budget, spent otherwise", columns, tuple(_budget_row(what, one) for what, one in rows), note)
 
@@ -118,10 +118,13 @@ def front_table(plan: TrainingPlan) -> Table:
         Column("loss", "number"),
         Column("energy", "number", 5),
         Column("USD", "number", 4),
-        Column("beyond (loss, cost)", "number", 2),
+        Column("beyond", "number"),
     )
     rows = tuple(_front_row(one) for one in plan.front)
-    note = "The best model for each budget; budgets that lead too far from what was measured are left out."
+    note = (
+        "The best model for each budget; budgets that lead too far from what was measured are left out. Beyond: of the "
+        "loss law and of the cost law."
+    )
     return Table("Loss against time", columns, rows, note)
 
 
