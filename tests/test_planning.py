@@ -144,6 +144,18 @@ def test_what_is_taken_for_granted_is_said() -> None:
     assert "2 threads, alone" in notes
 
 
+def test_where_layers_are_dear_it_says_that_the_shape_is_at_its_limit() -> None:
+    """A step that costs its layers and nothing else asks for ever wider ones."""
+    law = grounds().time.law
+    names = [parameter.name for parameter in law.parameters]
+    only_layers = tuple(1e-3 if name == "per_layer_s" else 0.0 for name in names)
+    dear = law.model_copy(update={"coefficients": only_layers, "draws": (only_layers,) * len(law.draws)})
+    found = plan(replace(grounds(), time=replace(grounds().time, law=dear)), hours=HOURS, force=True)
+    assert found.best.model.d_model == 128 * found.best.model.n_layer
+    assert any("as wide for its depth" in note for note in found.notes)
+    assert not any("as wide for its depth" in note for note in made().notes)
+
+
 def test_intervals_hold_the_truth() -> None:
     """Of nine truths by three suites, 90 % intervals hold fewer than six once in 1,000 times by chance (binomial)."""
     surveys = [survey(make_suite(seed)) for seed in (1, 2, 3)]

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalemark.errors import InputError
+from scalemark.plan.shapes import Recipe
 from scalemark.planning import plan, survey
 from scalemark.process import default_affinity
 from scalemark.record.store import load_suite, write_whole
@@ -121,7 +122,8 @@ def main() -> None:
     grounds = survey(suite)
     made = plan(grounds, hours=options.minutes / 60)
     seeds = max(1, suite.settings.threads // made.threads) if made.shared else 1
-    configs = planned_configs(made, grounds.trained[0].config, corpus, seeds)
+    like = next(run.config for run in grounds.trained if Recipe.of(run) == grounds.recipe)
+    configs = planned_configs(made, like, corpus, seeds)
     lines = outcome_lines(suite, made, train(configs, made, corpus, options.out / "workers.log"), options.minutes)
     print("\n" + "\n".join(lines))
     if options.markdown:

@@ -1,7 +1,7 @@
 """What a plan takes for granted, in sentences: the recipe, the pace, the shape, the text, and how far it reaches."""
 
 from scalemark.plan.grounds import Grounds
-from scalemark.plan.shapes import Recipe
+from scalemark.plan.shapes import MOST_WIDTH_PER_LAYER, Recipe
 from scalemark.schema import Law, PlannedTraining
 from scalemark.units import significant
 
@@ -15,6 +15,7 @@ def notes(grounds: Grounds, best: PlannedTraining) -> tuple[str, ...]:
         _time_note(grounds),
         _identified_note(grounds.loss_law),
         _shape_note(grounds, best),
+        _width_note(best),
         _epochs_note(grounds, best),
         _far_note(best),
     )
@@ -69,6 +70,15 @@ def _shape_note(grounds: Grounds, best: PlannedTraining) -> str:
     return (
         f"The loss law knows a model by its size: that {' and '.join(filter(None, other))} do as well as the {trained} "
         "that were trained is taken for granted (Kaplan et al. 2020, figure 5)."
+    )
+
+
+def _width_note(best: PlannedTraining) -> str:
+    if best.model.d_model < MOST_WIDTH_PER_LAYER * best.model.n_layer:
+        return ""
+    return (
+        f"It is as wide for its depth as candidates may be ({MOST_WIDTH_PER_LAYER} per layer): layers are so dear here "
+        "that the cost law would go on where the loss law knows nothing of shape."
     )
 
 
