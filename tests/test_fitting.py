@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import factories
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from scalemark.cli import app
 from scalemark.errors import FitError, InputError
 from scalemark.fit.forms import CHINCHILLA
-from scalemark.fitting import fit_loss
+from scalemark.fitting import fit_cost, fit_loss
 
 TRUTH = np.array([0.9, 60.0, 400.0, 0.45, 0.42])
 REPEATED_TRUTH = 15.0
@@ -110,6 +111,49 @@ def test_repeated_text_is_fitted_from_a_table() -> None:
     assert seen > new * 1.005
 
 
+# Costs
+
+
+def steps(noise: float = 0.02) -> pd.DataFrame:
+    """Four milliseconds, half a millisecond a layer, and 200 GFLOP/s."""
+    rows = [
+        (w, d, s, b)
+        for w, d in ((64, 2), (128, 3), (256, 4), (384, 6), (512, 8), (768, 10), (1024, 12))
+        for s, b in ((256, 4), (512, 8))
+    ]
+    table = pd.DataFrame(rows, columns=["width", "depth", "seq_len", "batch"]).assign(devices=1)
+    table["params"] = 12.0 * table["depth"] * table["width"] ** 2
+    exact = 0.004 + 5e-4 * table["depth"] + 6 * table["params"] * table["batch"] * table["seq_len"] / 2e11
+    return table.assign(seconds=exact * np.exp(noise * np.random.default_rng(0).standard_normal(len(table))))
+
+
+def test_a_cost_law_tells_the_rate_and_predicts_larger_steps() -> None:
+    law = fit_cost(steps(), holdout_above_params=9e7)
+    rate = law.result.params["compute_flops_per_s"]
+    assert rate.value == pytest.approx(2e11, rel=0.1)
+    assert law.result.holdout is not None
+    assert (law.result.holdout.n, law.result.holdout.n_kept, law.result.n) == (2, 12, 12)
+    assert law.result.holdout.mape < 0.1
+    larger = steps(noise=0.0).tail(1).assign(params=12.0 * 24 * 1536**2, width=1536, depth=24)
+    exact = 0.004 + 5e-4 * 24 + 6 * 12.0 * 24 * 1536**2 * 4096 / 2e11
+    found = law.predict(larger)
+    assert found["value"].iloc[0] == pytest.approx(exact, rel=0.15)
+    assert found["beyond"].iloc[0] > 1
+
+
+def test_throughput_is_turned_into_seconds() -> None:
+    table = steps()
+    rates = table.assign(tokens_per_s=table["batch"] * table["seq_len"] / table["seconds"]).drop(columns="seconds")
+    by_rate, by_time = fit_cost(rates, target="tokens_per_s"), fit_cost(table)
+    assert by_rate.result.objective.value == pytest.approx(by_time.result.objective.value, rel=1e-9)
+    np.testing.assert_allclose(by_rate.measured_s, by_time.measured_s)
+
+
+def test_a_suite_without_timed_steps_says_how_to_get_them() -> None:
+    with pytest.raises(FitError, match="pytest bench/"):
+        fit_cost(factories.make_suite().model_copy(update={"cells": ()}))
+
+
 # The command line
 
 
@@ -146,6 +190,22 @@ def test_bad_input_is_one_line_and_exit_code_two(file: Path, arguments: list[str
     code, printed, errors = run("fit", "loss", file, *arguments)
     assert (code, printed) == (2, "")
     assert complaint in errors and errors.count("\n") == 1
+
+
+def test_a_cost_law_is_printed_written_and_drawn(tmp_path: Path) -> None:
+    table, out, plot = tmp_path / "steps.csv", tmp_path / "cost.json", tmp_path / "cost.svg"
+    steps().rename(columns={"params": "N"}).to_csv(table, index=False)
+    code, printed, errors = run("fit", "cost", table, "--columns", "params=N", "--json", out, "--plot", plot)
+    assert code == 0, errors
+    assert "compute_flops_per_s" in printed and "simpler laws" in printed
+    assert json.loads(out.read_text())["holdout"]["rivals"]
+    assert plot.read_text().startswith("<svg")
+
+
+def test_a_cost_table_without_what_was_measured_is_refused(file: Path) -> None:
+    code, _, errors = run("fit", "cost", file, "--columns", "params=N")
+    assert code == 2 and "no column 'seconds'" in errors
+    assert run("fit", "cost", file, "--target", "hours")[0] == 2
 
 
 def test_a_suite_may_follow_fit_at_once() -> None:

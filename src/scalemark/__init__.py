@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scalemark.analysis import analyse
     from scalemark.benchmarks import ladder, trainings, workloads
-    from scalemark.fitting import fit_loss
+    from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
     from scalemark.model.task import Task
     from scalemark.planning import plan
@@ -22,6 +22,7 @@ __all__ = [
     "Task",
     "analyse",
     "find_rung",
+    "fit_cost",
     "fit_loss",
     "ladder",
     "load",
@@ -36,6 +37,7 @@ _HOMES = {
     "Task": "scalemark.model.task",
     "analyse": "scalemark.analysis",
     "find_rung": "scalemark.model.ladder",
+    "fit_cost": "scalemark.fitting",
     "fit_loss": "scalemark.fitting",
     "ladder": "scalemark.benchmarks",
     "load": "scalemark.record.store",

@@ -4,8 +4,9 @@ Nothing but typer is imported until a command runs, so that `--help` is instant.
 prints and exits.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -140,7 +141,33 @@ def fit_loss(
 
     found = fitting.fit_loss(file, form, parse_columns(columns), drop_highest, bootstrap, seed, holdout_above_flops)
     _write_fit(found, json, plot)
-    typer.echo("\n".join(fit_lines(found.result, found.law, _terminal_columns())))
+    typer.echo("\n".join(fit_lines(found.result, found.law.parameters, _terminal_columns())))
+
+
+@fit_app.command("cost")
+def fit_cost(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV file, a suite.json or a run's folder.")],
+    columns: ColumnsOption = None,
+    target: Annotated[
+        str, typer.Option("--target", metavar="NAME", help="What was measured: seconds (per step) or tokens_per_s.")
+    ] = "seconds",
+    holdout_above_params: Annotated[
+        float | None,
+        typer.Option("--holdout-above-params", metavar="N", help="Hide and predict rows of this size and above."),
+    ] = None,
+    seed: SeedOption = 0,
+    json: JsonOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """A law of step time from columns params, width, depth, seq_len, batch, devices and seconds."""
+    from scalemark import fitting
+    from scalemark.record.table import parse_columns
+    from scalemark.report.fit_text import fit_lines
+
+    measured = _choice(target, ("seconds", "tokens_per_s"), "--target")
+    found = fitting.fit_cost(file, parse_columns(columns), measured, seed, holdout_above_params)
+    _write_fit(found, json, plot)
+    typer.echo("\n".join(fit_lines(found.result, found.fit.parameters, _terminal_columns())))
 
 
 @app.command()
@@ -181,7 +208,7 @@ def train(
         workloads=(),
         trainings=find_grid(grid, seed),
         budget_s=parse_duration_s(budget),
-        device=_device(device),
+        device=_choice(device, ("auto", "cpu", "cuda"), "--device"),
         seed=seed,
         results_root=results,
         corpus=corpus,
@@ -317,10 +344,10 @@ def _write_fit(found: Any, json: Path | None, plot: Path | None) -> None:
             save_chart(found.chart, plot)
 
 
-def _device(name: str) -> Literal["auto", "cpu", "cuda"]:
-    if name in ("auto", "cpu", "cuda"):
-        return name  # type: ignore[return-value]
-    raise InputError(f"there is no device {name!r}: choose from auto, cpu, cuda")
+def _choice(name: str, choices: Sequence[str], what: str) -> Any:
+    if name in choices:
+        return name
+    raise InputError(f"there is no {what} {name!r}: choose from {', '.join(choices)}")
 
 
 def _find_suite(path: Path | None, results: Path) -> "Suite":

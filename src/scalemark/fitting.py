@@ -1,8 +1,8 @@
 """Fit a law to measurements from anywhere: a suite, a CSV file or a table in memory. No torch.
 
-    file ─> read_table ─> check_table ─> Rows ─> fit ─> LossLaw: predicts, draws itself, and says all of it as JSON
+    file ─> read_table ─> check_table ─> fit ─> LossLaw, CostLaw: predict, draw themselves, say all of it as JSON
 
-The joint behind `scalemark fit loss` and `scalemark.fit_loss`.
+The joint behind `scalemark fit loss`, `scalemark fit cost` and the functions of the same names.
 """
 
 import time
@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scalemark.errors import FitError, InputError
+from scalemark.fit.cost.columns import COLUMNS as COST_COLUMNS
+from scalemark.fit.cost.columns import Target
+from scalemark.fit.cost.solver import HUBER_DELTA as COST_DELTA
+from scalemark.fit.cost.table import CostFit, fit_cost_table
 from scalemark.fit.forms import Form, find_form
 from scalemark.fit.loss_fit import LossFit, fit_form, fit_law
 from scalemark.fit.loss_holdout import HiddenRuns, predict_above, predict_hidden
@@ -101,6 +105,121 @@ def check_distance(distance: float, force: bool) -> None:
             f"that lies {distance:.3g} times beyond the fitted range, and past {FARTHEST_DISTANCE:.0f} times nothing "
             "holds a law: measure larger models, or force it"
         )
+
+
+@dataclass(frozen=True)
+class CostLaw:
+    """A fitted law of seconds per step with the rows behind it. result: all that is said of it; fit: what predicts."""
+
+    fit: CostFit
+    result: FitResult
+    frame: "pd.DataFrame"
+
+    def predict(self, frame: "pd.DataFrame", force: bool = False) -> "pd.DataFrame":
+        """Seconds per step of other shapes: value, low, high (90 %), and how many times larger than any row they are.
+
+        frame: the columns that the law was fitted to. Raises InputError beyond 100 times, unless forced.
+        """
+        found = self.fit.predict(frame).rename(columns={"predicted": "value", "extrapolation": "beyond"})
+        check_distance(float(found["beyond"].max()), force)
+        return found
+
+    def chart(self) -> "alt.LayerChart":
+        """Measured against predicted seconds per step."""
+        from scalemark.report.missing import chart_libraries
+
+        with chart_libraries():
+            from scalemark.report.law_chart import cost_law_chart
+
+        params = self.frame["params"].to_numpy(dtype=float)
+        return cost_law_chart(params, self.measured_s, self.predict(self.frame, force=True))
+
+    @property
+    def measured_s(self) -> Array:
+        """Of the rows, seconds per step."""
+        if "seconds" in self.frame:
+            return self.frame["seconds"].to_numpy(dtype=float)
+        return (self.frame["batch"] * self.frame["seq_len"] / self.frame["tokens_per_s"]).to_numpy(dtype=float)
+
+
+def fit_cost(
+    source: "Suite | Path | str | pd.DataFrame",
+    columns: Mapping[str, str] | None = None,
+    target: Target = "seconds",
+    seed: int = 0,
+    holdout_above_params: float | None = None,
+) -> CostLaw:
+    """Fit seconds per step to rows of params, width, depth, seq_len, batch, devices and seconds (or tokens_per_s).
+
+    batch: sequences per step over all devices. What is missing is derived where that is exact, or its terms are left
+    out, and a note says so. Of a suite, its whole float32 steps. holdout_above_params: rows of at least so many are
+    hidden and predicted, and the law fitted to the others. Raises InputError, StoreError or FitError.
+    """
+    frame = cost_frame(source, columns, target)
+    started = time.perf_counter()
+    fit = fit_cost_table(frame, target=target, holdout_above_params=holdout_above_params, seed=seed)
+    seconds = time.perf_counter() - started
+    result = _cost_result(fit, seconds, holdout_above_params is not None).model_copy(update=_origin(source))
+    return CostLaw(fit, result, frame)
+
+
+def cost_frame(
+    source: "Suite | Path | str | pd.DataFrame", columns: Mapping[str, str] | None, target: Target
+) -> "pd.DataFrame":
+    """The columns that a cost law may use, of a suite, a file or a table."""
+    if isinstance(source, Path | str):
+        path = Path(source)
+        if path.is_dir() or path.suffix == ".json":
+            return cost_frame(load_suite(path), columns, target)
+        return read_table(path, ("params", target), COST_COLUMNS[1:], columns, unique=False)
+    if isinstance(source, Suite):
+        steps = source.frame()
+        if steps.empty or not (plain := _is_plain_step(steps)).any():
+            raise FitError("the suite has no timed float32 steps: run `pytest bench/`, or give another")
+        return steps[plain][["params", "width", "depth", "seq_len", "batch", "seconds"]].assign(devices=1)
+    named = source.rename(columns={own: name for name, own in (columns or {}).items()})
+    wanted = [name for name in (*COST_COLUMNS, target) if name in named.columns]
+    return check_table(named[wanted], "the table", unique=False)
+
+
+def _is_plain_step(steps: "pd.DataFrame") -> "pd.Series[bool]":
+    return (steps["phase"] == "step") & (steps["dtype"] == "float32") & steps["params"].notna() & steps["plain"]
+
+
+def _cost_result(fit: CostFit, seconds: float, holds_out: bool) -> FitResult:
+    """holds_out: whether the law itself was fitted without the hidden rows."""
+    n_rows = fit.n + (len(fit.holdout.rows) if fit.holdout and holds_out else 0)
+    holdout = fit.holdout and HiddenRows(
+        n=len(fit.holdout.rows),
+        n_kept=n_rows - len(fit.holdout.rows),
+        mape=fit.holdout.mape,
+        coverage=fit.holdout.coverage,
+        variable="params",
+        above=fit.holdout.above_params,
+        reach=fit.holdout.reach,
+        rows=tuple(
+            HiddenRow(row=one.row, measured=one.measured, predicted=one.predicted, low=one.low, high=one.high)
+            for one in fit.holdout.rows
+        ),
+        rivals=fit.holdout.rivals,
+    )
+    scatter = float(np.sqrt(np.mean(np.log1p(fit.residuals) ** 2)))
+    told = all(parameter.identified for parameter in fit.parameters)
+    return FitResult(
+        kind="step_time",
+        form="physical",
+        formula=fit.form,
+        params={parameter.name: parameter.estimate for parameter in fit.parameters},
+        identified={parameter.name: parameter.identified for parameter in fit.parameters},
+        objective=Objective(name="sum of Huber losses of relative residuals", delta=COST_DELTA, value=fit.objective),
+        n=fit.n,
+        status="bound" if fit.status == "bound hit" else "converged" if told else "not_identified",
+        steepness=fit.gradient_norm,
+        bootstrap=Bootstrap(replicates=fit.n_draws, seconds=seconds),
+        holdout=holdout or None,
+        residual_sd=scatter,
+        notes=fit.notes,
+    )
 
 
 def fit_loss(
@@ -245,9 +364,13 @@ MOST_REPEATED_REPLICATES = 1000
 
 
 def _with_source(found: LossLaw, source: "Suite | Path | str | pd.DataFrame", dropped: int) -> LossLaw:
-    changes: dict[str, object] = {"dropped": dropped}
-    if isinstance(source, Path | str):
-        path = Path(source)
-        file = path / "suite.json" if path.is_dir() else path
-        changes |= {"source": file.name, "data_sha256": sha256_of(file)}
-    return LossLaw(found.law, found.result.model_copy(update=changes), found.rows)
+    return LossLaw(found.law, found.result.model_copy(update={"dropped": dropped, **_origin(source)}), found.rows)
+
+
+def _origin(source: "Suite | Path | str | pd.DataFrame") -> dict[str, object]:
+    """Which file it was, where it was one."""
+    if not isinstance(source, Path | str):
+        return {}
+    path = Path(source)
+    file = path / "suite.json" if path.is_dir() else path
+    return {"source": file.name, "data_sha256": sha256_of(file)}

@@ -649,6 +649,7 @@ def _cell_row(cell: Cell) -> dict[str, object]:
         "key": work.key,
         "phase": work.phase,
         "dtype": work.dtype,
+        "plain": work.is_plain_step,
         "batch": work.batch,
         "seq_len": work.seq_len,
         "width": work.model.d_model if work.model else None,
@@ -756,7 +757,7 @@ class HiddenRows(Frozen):
     """How well a law foretold what was hidden from it.
 
     mape: mean absolute error, 0.01 reads '1 %'. coverage: share of the rows inside their 90 % intervals. variable,
-    above and reach: as in `Holdout`.
+    above and reach: as in `Holdout`. rivals: the mape of simpler laws on the same rows.
     """
 
     n: PositiveInt
@@ -767,6 +768,7 @@ class HiddenRows(Frozen):
     above: float
     reach: PositiveFloat
     rows: tuple[HiddenRow, ...]
+    rivals: dict[str, float] = {}
 
 
 class Bootstrap(Frozen):

@@ -230,6 +230,14 @@ def test_a_law_says_its_form_its_range_and_what_hidden_measurements_showed(analy
     assert "−3.1 %, +5.2 %; 2 of 2 lay inside" in note
 
 
+def test_what_simpler_laws_missed_stands_beside_what_this_one_did(analysis: Analysis) -> None:
+    holdout = analysis.laws[0].holdout.model_copy(update={"rivals": {"constant MFU": (0.3, -0.5)}})
+    law = analysis.laws[0].model_copy(update={"holdout": holdout})
+    note = law_tables(analysis.model_copy(update={"laws": (law,)}))[0].note
+    assert "Others missed them by: constant MFU 40.0 % (mean absolute)." in note
+    assert "Others missed" not in law_tables(analysis)[0].note
+
+
 def test_a_law_that_could_not_be_fitted_gives_the_reason(analysis: Analysis) -> None:
     table = law_tables(analysis)[-1]
     assert (table.title, table.rows) == ("Loss law", ())
@@ -238,6 +246,14 @@ def test_a_law_that_could_not_be_fitted_gives_the_reason(analysis: Analysis) -> 
 
 def test_a_price_never_stands_without_its_distance(analysis: Analysis) -> None:
     assert column(price_table(analysis), "fitted range") == ["within", "2.4× beyond", "5.6× beyond"]
+
+
+def test_energy_has_a_price_only_where_a_law_gives_one(analysis: Analysis) -> None:
+    assert "energy" not in [column.title for column in price_table(analysis).columns]
+    metered, *others = analysis.prices
+    tag = metered.model_copy(update={"training_j": factories.estimate(7.2e6)})
+    table = price_table(analysis.model_copy(update={"prices": (tag, *others)}))
+    assert column(table, "energy") == ["2.00 kWh ± 2.0 %", "–", "–"]
 
 
 def test_a_price_says_whether_the_model_fits(analysis: Analysis) -> None:

@@ -14,12 +14,17 @@ MOST_ROWS_NAMED = 5
 
 
 def read_table(
-    path: Path, needed: Sequence[str], optional: Sequence[str] = (), columns: Mapping[str, str] | None = None
+    path: Path,
+    needed: Sequence[str],
+    optional: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    unique: bool = True,
 ) -> "pd.DataFrame":
     """The columns `needed`, and those of `optional` that are there, under these names; every value positive and finite.
 
-    columns: the file's own name for a column, where it differs. Raises StoreError for a file that cannot be read,
-    InputError for a missing column, and for bad or repeated rows, by their number: the first below the heading is 1.
+    columns: the file's own name for a column, where it differs. unique: refuse a row that repeats another. Raises
+    StoreError for a file that cannot be read, InputError for a missing column, and for bad or repeated rows, by their
+    number: the first below the heading is 1.
     """
     names = dict(columns or {})
     _check_names(names, (*needed, *optional))
@@ -33,10 +38,10 @@ def read_table(
         )
     wanted = [name for name in (*needed, *optional) if names.get(name, name) in table.columns]
     chosen = table[[names.get(name, name) for name in wanted]].set_axis(wanted, axis=1)
-    return check_table(chosen, str(path))
+    return check_table(chosen, str(path), unique)
 
 
-def check_table(table: "pd.DataFrame", what: str) -> "pd.DataFrame":
+def check_table(table: "pd.DataFrame", what: str, unique: bool = True) -> "pd.DataFrame":
     """The table as floats; raises InputError for rows that hold anything but positive numbers, or are repeated."""
     import numpy as np
     import pandas as pd
@@ -54,7 +59,7 @@ def check_table(table: "pd.DataFrame", what: str) -> "pd.DataFrame":
                 "mend or remove them"
             )
     repeated = numbers.duplicated().to_numpy()
-    if repeated.any():
+    if unique and repeated.any():
         raise InputError(
             f"{what}: {_rows(np.flatnonzero(repeated), 'repeats', 'repeat')} an earlier row, and a measurement that "
             "counts twice makes intervals too narrow: remove them"

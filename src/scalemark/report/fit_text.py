@@ -1,24 +1,27 @@
 """What a fit to a table says, for a terminal: the law, how well it is told, and how it foretold the largest rows."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 
-from scalemark.report.tables import law_table
+from scalemark.report.tables import LAW_TITLES, parameter_table
 from scalemark.report.terminal import table_lines
-from scalemark.schema import Estimate, FitResult, HiddenRows, Law
+from scalemark.schema import Estimate, FitResult, HiddenRows, Parameter
 from scalemark.units import format_percent, format_seconds, significant
 
 _STATUS_WORDS = {
     "converged": "",
-    "bound": "a parameter stopped at the edge of its range: do not read it",
+    "bound": "a parameter stopped at the edge of its range: the rows do not tell it",
     "unfinished": "the solver was still going down when its steps were over: do not trust these numbers",
     "not_finite": "the objective is not a number anywhere: look at the rows",
     "not_identified": "the rows leave a parameter open: predictions near them hold, it does not",
 }
 
 
-def fit_lines(result: FitResult, law: Law, width: int) -> list[str]:
+def fit_lines(result: FitResult, parameters: Sequence[Parameter], width: int) -> list[str]:
     """All of it, at most `width` columns wide."""
-    return [*table_lines(law_table(law), width), "", *_lines(result)]
+    table = parameter_table(LAW_TITLES[result.kind], parameters, f"{result.formula}.")
+    prose = (line for text in _lines(result) for line in textwrap.wrap(text, width, subsequent_indent=" " * 10))
+    return [*table_lines(table, width), "", *prose]
 
 
 def _lines(result: FitResult) -> Iterator[str]:
@@ -27,9 +30,9 @@ def _lines(result: FitResult) -> Iterator[str]:
     yield f"fit       {result.form}, {result.n} rows{dropped}; {name} {result.objective.value:.7g}"
     if words := _STATUS_WORDS[result.status]:
         yield f"status    {result.status}: {words}"
-    if result.steepness is not None and result.reached is not None:
-        share = format_percent(result.reached, 0)
-        yield f"solver    slope {result.steepness:.1g} at the end; {share} of the starts ended there"
+    if result.steepness is not None:
+        starts = f"; {format_percent(result.reached, 0)} of the starts ended there" if result.reached else ""
+        yield f"solver    slope {result.steepness:.1g} at the end{starts}"
     boot = result.bootstrap
     lost = f", {boot.unconverged} not at rest" if boot.unconverged else ""
     yield f"bootstrap {boot.replicates} refits{lost}, {format_seconds(boot.seconds, 2)} with the fit"
@@ -55,3 +58,6 @@ def _holdout_lines(holdout: HiddenRows | None) -> Iterator[str]:
         f"holdout   {holdout.n} rows hidden, up to {significant(holdout.reach, 2)}× beyond the {holdout.n_kept} kept: "
         f"mean error {error}, {coverage} inside their 90 % intervals"
     )
+    if holdout.rivals:
+        others = ", ".join(f"{name} {format_percent(missed)}" for name, missed in holdout.rivals.items())
+        yield f"          simpler laws missed them by more: {others}"

@@ -8,13 +8,26 @@ from pathlib import Path
 
 import altair as alt
 import numpy as np
+import pandas as pd
 
 from scalemark.errors import StoreError
-from scalemark.report.charts import BLUE, GREY, Figure, Frame, _chart, _data, _ends, _law_layers, _words, to_svg
+from scalemark.report.charts import (
+    BLUE,
+    GREY,
+    Figure,
+    Frame,
+    _chart,
+    _data,
+    _ends,
+    _error_bars,
+    _law_layers,
+    _words,
+    to_svg,
+)
 from scalemark.report.series import Row, pieces_of
-from scalemark.report.ticks import flops_axis, loss_axis
+from scalemark.report.ticks import flops_axis, loss_axis, seconds_axis
 from scalemark.schema import CurvePoint
-from scalemark.units import format_amount, format_count
+from scalemark.units import format_amount, format_count, format_seconds
 
 
 def loss_law_chart(
@@ -51,3 +64,33 @@ def save_chart(chart: Callable[[], alt.LayerChart], path: Path) -> None:
         path.write_text(to_svg(figure), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path} ({error.strerror}): choose another file") from error
+
+
+def cost_law_chart(params: np.ndarray, measured_s: np.ndarray, predicted: pd.DataFrame) -> alt.LayerChart:
+    """Measured seconds per step against predicted, with the intervals of the predictions; on the line they agree.
+
+    predicted: columns value, low and high, a row for each measurement.
+    """
+    columns = (params, measured_s, *(predicted[name].to_numpy(dtype=float) for name in ("value", "low", "high")))
+    rows: list[Row] = [
+        {
+            "x": float(seconds),
+            "y": float(value),
+            "low": float(low),
+            "high": float(high),
+            "parameters": format_count(float(size)),
+            "measured": format_seconds(float(seconds)),
+            "predicted": format_seconds(float(value)),
+        }
+        for size, seconds, value, low, high in zip(*columns, strict=True)
+    ]
+    ends = [*_ends("x", rows), *_ends("y", rows)]
+    axis = seconds_axis(ends)
+    frame = Frame(axis, axis, "measured time of a step", "predicted time of a step")
+    diagonal = _data([{"x": end, "y": end} for end in (axis.low, axis.high)])
+    marks = _data(rows).mark_point(size=40, filled=True, opacity=0.8, color=BLUE, clip=True)
+    return _chart(
+        diagonal.mark_line(color=GREY, strokeWidth=1.2, clip=True).encode(**frame.xy()),
+        _error_bars(frame, rows),
+        marks.encode(**frame.xy(), tooltip=_words(rows)),
+    )

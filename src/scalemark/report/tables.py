@@ -491,6 +491,11 @@ def law_tables(analysis: Analysis) -> tuple[Table, ...]:
 
 def law_table(law: Law) -> Table:
     """A law's parameters, and in its note the form, what it was fitted to and how it did on what was hidden."""
+    return parameter_table(LAW_TITLES[law.kind], law.parameters, _law_note(law))
+
+
+def parameter_table(title: str, parameters: Sequence[Parameter], note: str) -> Table:
+    """Parameters with their intervals, units and meanings."""
     columns = (
         Column("parameter"),
         Column("value", "number"),
@@ -498,7 +503,7 @@ def law_table(law: Law) -> Table:
         Column("unit", "text", 1),
         Column("meaning", "prose"),
     )
-    return Table(LAW_TITLES[law.kind], columns, tuple(map(_parameter_row, law.parameters)), _law_note(law))
+    return Table(title, columns, tuple(map(_parameter_row, parameters)), note)
 
 
 def _parameter_row(parameter: Parameter) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ import pytest
 
 from scalemark.analysis import ceilings_as_limits, law_cells
 from scalemark.errors import FitError
-from scalemark.fit.cost.fitting import HOLDOUT_REACH, choose_form, largest
+from scalemark.fit.cost.choosing import choose_form
+from scalemark.fit.cost.hidden import HOLDOUT_REACH, largest
 from scalemark.fit.cost.terms import time_forms
 from scalemark.fit.cost.time_law import Timed, time_problem
 from scalemark.fit.cost_law import Limits, fit_time_law, predict, predict_draws, predict_values

@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.cost.fitting import REPLICATES, Problem, fit
-from scalemark.fit.cost.law import Described, fit_law, floats, sizes_domain
-from scalemark.fit.cost.rivals import Sizes
+from scalemark.fit.cost.fitting import REPLICATES, Fit, estimate, fit
+from scalemark.fit.cost.hidden import covered_by, errors_of, largest
+from scalemark.fit.cost.law import floats, parameters, sizes_domain
+from scalemark.fit.cost.problem import Problem
+from scalemark.fit.cost.rivals import Sizes, rival_errors
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import Form, Limits, Term, state_bytes, time_forms
 from scalemark.fit.cost.time_law import Timed, resample, time_problem
-from scalemark.schema import Accounting, Cell, Estimate, Law
+from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law
 
 _NO_LIMITS = Limits()
 _OWN_TERMS = (
@@ -86,17 +88,80 @@ def fit_energy_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LI
     if cells and not usable:
         raise FitError(f"no energy was measured: {_reason(cells)}")
     problem = _problem(usable, seed)
-    domain = sizes_domain([row.accounting for row in problem.counted]) if usable else {}
-    own = fit_law(problem, Described("energy", "J", "training step", domain, _idle_note(usable)))
-    time = fit(time_problem(Timed.of(usable, seed), "step", limits, seed))
-    return own.model_copy(
-        update={
-            "form": Composed(time.form).text,
-            "coefficients": own.coefficients + floats(time.coefficients),
-            "draws": tuple(draw + floats(of_time) for draw, of_time in zip(own.draws, time.draws, strict=True)),
-            "residual_sd": float(np.hypot(own.residual_sd, time.residual_sd)),
-            "notes": (*own.notes, "its residuals and hidden sizes were told the time, which a prediction is not"),
-        }
+    both = _Both.of(usable, seed, limits)
+    return Law(
+        kind="energy",
+        form=both.form.text,
+        unit="J",
+        subject="training step",
+        parameters=parameters(both.own, problem),
+        domain=sizes_domain([row.accounting for row in problem.counted]),
+        n=len(usable),
+        residuals=floats(np.expm1(both.own.log_residuals)),
+        residual_sd=both.scatter(is_beyond=False),
+        coefficients=floats(both.coefficients),
+        draws=tuple(floats(draw) for draw in both.draws),
+        notes=(*_idle_note(usable), "its residuals were told the time, predictions take it from the time law"),
+        holdout=_holdout(usable, seed, limits),
+    )
+
+
+@dataclass(frozen=True)
+class _Both:
+    """The law of energy at a known time, and that of the time, fitted to the same cells."""
+
+    own: Fit
+    time: Fit
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], seed: int, limits: Limits) -> "_Both":
+        own = fit(_problem(cells, seed))
+        return cls(own, fit(time_problem(Timed.of(cells, seed), "step", limits, seed)))
+
+    @property
+    def form(self) -> Composed:
+        return Composed(self.time.form)
+
+    @property
+    def coefficients(self) -> Array:
+        return np.concatenate([self.own.coefficients, self.time.coefficients])
+
+    @property
+    def draws(self) -> Array:
+        """Shape (replicates, coefficients): a replicate of the one beside the same replicate of the other."""
+        return np.hstack([self.own.draws, self.time.draws])
+
+    def scatter(self, is_beyond: bool) -> float:
+        """Of the logarithm of an energy whose time is predicted."""
+        if is_beyond:
+            return float(np.hypot(self.own.beyond_sd, self.time.beyond_sd))
+        return float(np.hypot(self.own.residual_sd, self.time.residual_sd))
+
+    def predict(self, accounting: Accounting, is_beyond: bool) -> Estimate:
+        """Joules of a step of a shape whose time is not known."""
+        return estimate(self.form, self.coefficients, self.draws, accounting, self.scatter(is_beyond))
+
+
+def _holdout(cells: Sequence[Cell], seed: int, limits: Limits) -> Holdout | None:
+    """Both laws refitted without the largest sizes, whose time is not told either."""
+    problem = _problem(cells, seed)
+    hidden = largest(problem.sizes.params)
+    if hidden is None:
+        return None
+    kept, unseen = problem.only(~hidden), problem.only(hidden)
+    both = _Both.of([cell for cell, hide in zip(cells, hidden, strict=True) if not hide], seed, limits)
+    above = float(kept.sizes.params.max())
+    predicted = [
+        both.predict(row.accounting, bool(params > above))
+        for row, params in zip(unseen.counted, unseen.sizes.params, strict=True)
+    ]
+    return Holdout(
+        variable="params_non_embedding",
+        above=above,
+        errors=errors_of(predicted, unseen.values),
+        covered=covered_by(predicted, unseen.values),
+        reach=float(unseen.sizes.params.max()) / above,
+        rivals=rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from scalemark.fit.cost.fitting import Fit, Hidden, Problem, fit, hide, largest
+from scalemark.fit.cost.fitting import Fit, fit
+from scalemark.fit.cost.hidden import Hidden, hide, largest
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import Term
 from scalemark.fit.prediction import range_of

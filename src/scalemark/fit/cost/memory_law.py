@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from scalemark.errors import FitError
-from scalemark.fit.cost.fitting import REPLICATES, Problem
+from scalemark.fit.cost.fitting import REPLICATES
 from scalemark.fit.cost.law import Described, fit_law
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.rivals import Sizes
 from scalemark.fit.cost.terms import MEMORY_FORM
 from scalemark.fit.prediction import range_of

@@ -2,26 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Protocol, get_args
+from typing import get_args
 
 import numpy as np
 
 from scalemark.fit.cost.energy_law import energy_forms
+from scalemark.fit.cost.fitting import estimate
 from scalemark.fit.cost.solver import Array
-from scalemark.fit.cost.terms import MEMORY_FORM, Counted, time_forms
-from scalemark.fit.prediction import extrapolation, predict_with_scatter
+from scalemark.fit.cost.terms import MEMORY_FORM, Counted, Evaluated, time_forms
+from scalemark.fit.prediction import extrapolation
 from scalemark.schema import Accounting, Estimate, Law, Phase
-
-
-class Evaluated(Protocol):
-    """A form by which coefficients become values."""
-
-    @property
-    def text(self) -> str: ...
-
-    def quantities(self, counted: Sequence[Any]) -> Array: ...
-
-    def evaluate(self, coefficients: Array, quantities: Array) -> Array: ...
 
 
 def predict(law: Law, counted: Counted) -> Estimate:
@@ -30,12 +20,10 @@ def predict(law: Law, counted: Counted) -> Estimate:
     counted: `Accounting`, or for a memory law the `PredictedMemory` of the workload. Beyond the fitted range the
     interval is no narrower than what the law missed on the sizes hidden from it.
     """
-    log_value = float(np.log(predict_values(law, [counted])[0]))
-    log_draws = np.log(np.maximum(predict_draws(law, [counted])[:, 0], 1e-300))
     scatter = law.residual_sd
     if law.holdout and distance(law, counted) > 1:
         scatter = max(scatter, float(np.sqrt(np.mean(np.log1p(law.holdout.errors) ** 2))))
-    return predict_with_scatter(log_value, log_draws, scatter)
+    return estimate(form_of(law), np.array(law.coefficients), np.array(law.draws), counted, scatter)
 
 
 def predict_values(law: Law, counted: Sequence[Counted]) -> Array:

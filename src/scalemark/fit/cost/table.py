@@ -9,10 +9,13 @@ import pandas as pd
 
 from scalemark.errors import FitError, InputError
 from scalemark.fit.cost.columns import Columns, TableRow, Target, flops_of, read_columns, rows_of, table_form
-from scalemark.fit.cost.fitting import REPLICATES, Fit, Hidden, Problem, fit, hide, largest, left_out
+from scalemark.fit.cost.fitting import REPLICATES, Fit, fit
+from scalemark.fit.cost.hidden import Hidden, hide, largest, left_out
 from scalemark.fit.cost.law import parameters
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.rivals import Sizes
-from scalemark.fit.cost.solver import HUBER_DELTA, projected_gradient
+from scalemark.fit.cost.solver import HUBER_DELTA, Mask, projected_gradient
+from scalemark.fit.cost.terms import Form
 from scalemark.schema import INTERVAL_LEVEL, Parameter
 
 Status = Literal["converged", "bound hit"]
@@ -78,6 +81,11 @@ class CostFit:
             table.append((found.value, found.low, found.high, beyond))
         return pd.DataFrame(table, columns=["predicted", "low", "high", "extrapolation"], index=frame.index)
 
+    @property
+    def n_draws(self) -> int:
+        """Refits that the intervals come from."""
+        return len(self._fit.draws)
+
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
         return {
@@ -139,7 +147,7 @@ def _cost_fit(
     )
 
 
-def _problem(columns: Columns, form: Any, seed: int) -> Problem:
+def _problem(columns: Columns, form: Form, seed: int) -> Problem:
     params = np.array([row.params for row in columns.rows])
     return Problem(
         forms=(form,),
@@ -155,7 +163,7 @@ def _problem(columns: Columns, form: Any, seed: int) -> Problem:
     )
 
 
-def _hidden_rows(problem: Problem, above_params: float | None) -> Any:
+def _hidden_rows(problem: Problem, above_params: float | None) -> Mask | None:
     params = problem.sizes.params
     if above_params is None:
         return largest(params)
@@ -168,7 +176,7 @@ def _hidden_rows(problem: Problem, above_params: float | None) -> Any:
             f"{int((~hidden).sum())} rows below {above_params:.4g} parameters cannot tell {n_terms} terms:"
             " hide from a larger size on"
         )
-    return hidden
+    return np.asarray(hidden)
 
 
 def _table_holdout(tried: Hidden, columns: Columns) -> TableHoldout:

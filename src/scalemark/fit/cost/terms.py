@@ -9,7 +9,7 @@ run at the same time are joined by a p-norm, (a^p + b^p)^(1/p): p = 1 adds them,
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -52,6 +52,20 @@ class Limits:
         """What the coefficient of this term is at least."""
         rate = {"flops": self.flops_per_s, "bytes": self.bytes_per_s, None: None}[term.ceiling]
         return 1 / (rate * term.slack) if rate else 0.0
+
+
+class Evaluated(Protocol):
+    """A form by which coefficients become values."""
+
+    @property
+    def text(self) -> str:
+        """The form in words."""
+
+    def quantities(self, counted: Sequence[Any]) -> Array:
+        """Shape (rows, terms)."""
+
+    def evaluate(self, coefficients: Array, quantities: Array) -> Array:
+        """Values, shape (…, rows), from coefficients of shape (…, coefficients)."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from zlib import crc32
 import numpy as np
 
 from scalemark.fit.cost.breaks import Break, find_break
-from scalemark.fit.cost.fitting import REPLICATES, Problem
+from scalemark.fit.cost.fitting import REPLICATES
 from scalemark.fit.cost.law import Described, fit_law, sizes_domain
+from scalemark.fit.cost.problem import Problem
 from scalemark.fit.cost.rivals import Sizes
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import PHASE_NAMES, Limits, state_bytes, time_forms
