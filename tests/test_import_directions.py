@@ -25,6 +25,7 @@ JOINTS = frozenset(
         "doctor",
         "fitting",
         "live",
+        "planning",
         "plugin",
         "session",
         "smoke",
@@ -45,7 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "train": BASE | {"model", "process"},
     "record": BASE,
     "fit": BASE,
-    "plan": BASE,
+    "plan": BASE | {"fit", "model"},
     "diff": BASE,
     "report": BASE,
 }

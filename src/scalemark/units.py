@@ -44,8 +44,8 @@ def significant(value: float, digits: int = 3) -> str:
     """The number with `digits` significant digits and no exponent: 12345 -> '12,300', 0.01234 -> '0.0123'."""
     if value == 0:
         return "0"
-    decimals = digits - 1 - floor(log10(abs(value)))
-    rounded = round(value, decimals)
+    rounded = float(f"{value:.{digits - 1}e}")  # first, as 0.9996 has one more digit before the point once rounded
+    decimals = digits - 1 - floor(log10(abs(rounded)))
     return f"{rounded:,.{max(decimals, 0)}f}"
 
 
