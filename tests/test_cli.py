@@ -13,7 +13,7 @@ from scalemark import __version__
 from scalemark.cli import app
 from scalemark.record.baseline import save_baseline
 from scalemark.record.store import ResultsFolder, save_suite
-from scalemark.schema import Diff, Suite
+from scalemark.schema import Diff, Suite, TrainingPlan
 
 BASE = make_suite("base")
 
@@ -69,7 +69,7 @@ def test_version_is_the_package_version() -> None:
     assert call("--version").output == f"scalemark {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["fit", "report", "baseline save"])
+@pytest.mark.parametrize("command", ["fit", "report", "plan --hours 1", "baseline save"])
 def test_an_error_is_one_line_on_stderr_with_exit_code_2(tmp_path: Path, command: str) -> None:
     result = call(*command.split(), tmp_path / "nowhere.json")
     assert result.exit_code == 2
@@ -92,6 +92,25 @@ def test_fit_prints_each_law_with_its_intervals(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "Step time law" in result.stdout
     assert "90 % interval" in result.stdout
+
+
+def test_plan_prints_what_to_train_and_writes_it_as_json(tmp_path: Path) -> None:
+    out = tmp_path / "plan.json"
+    result = call("plan", saved(BASE, tmp_path), "--hours", "0.02", "--size", "d4w64", "--json", out)
+    assert result.exit_code == 0, result.stderr
+    made = TrainingPlan.model_validate_json(out.read_text(encoding="utf-8"))
+    assert made.best.model.name in result.stdout
+    assert "d4w64 instead" in result.stdout
+    assert "Loss against time" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", ["", "--hours 0", "--hours 1 --loss 2", "--usd 1", "--kwh 1"])
+def test_plan_tells_bad_input_in_one_line(tmp_path: Path, arguments: str) -> None:
+    result = call("plan", saved(BASE, tmp_path), *arguments.split())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("scalemark: error: ")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_report_names_the_files_that_it_wrote(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
     from scalemark.model.task import Task
+    from scalemark.planning import plan
     from scalemark.record.store import load_suite
     from scalemark.record.store import load_suite as load
     from scalemark.train.grid import training_grid
@@ -26,6 +27,7 @@ __all__ = [
     "ladder",
     "load",
     "load_suite",
+    "plan",
     "training_grid",
     "trainings",
     "workloads",
@@ -40,6 +42,7 @@ _HOMES = {
     "ladder": "scalemark.benchmarks",
     "load": "scalemark.record.store",
     "load_suite": "scalemark.record.store",
+    "plan": "scalemark.planning",
     "training_grid": "scalemark.train.grid",
     "trainings": "scalemark.benchmarks",
     "workloads": "scalemark.benchmarks",

@@ -165,7 +165,7 @@ def fit_cost(
     from scalemark.record.table import parse_columns
     from scalemark.report.fit_text import fit_lines
 
-    measured = _choice(target, ("seconds", "tokens_per_s"), "--target")
+    measured = _choice(target, ("seconds", "tokens_per_s"), "target")
     found = fitting.fit_cost(file, parse_columns(columns), measured, seed, holdout_above_params)
     _write_fit(found, json, plot)
     typer.echo("\n".join(fit_lines(found.result, found.fit.parameters, _terminal_columns())))
@@ -209,7 +209,7 @@ def train(
         workloads=(),
         trainings=find_grid(grid, seed),
         budget_s=parse_duration_s(budget),
-        device=_choice(device, ("auto", "cpu", "cuda"), "--device"),
+        device=_choice(device, ("auto", "cpu", "cuda"), "device"),
         seed=seed,
         results_root=results,
         corpus=corpus,
@@ -219,6 +219,50 @@ def train(
         threads_per_job=threads,
     )
     typer.echo("\n".join(run_training(request, _terminal_columns())))
+
+
+@app.command()
+def plan(
+    suite: SuiteArgument = None,
+    hours: Annotated[float | None, typer.Option("--hours", metavar="H", help="Time for training.")] = None,
+    usd: Annotated[float | None, typer.Option("--usd", metavar="X", help="Money; takes --usd-per-hour.")] = None,
+    kwh: Annotated[float | None, typer.Option("--kwh", metavar="E", help="Energy for training.")] = None,
+    loss: Annotated[
+        float | None, typer.Option("--loss", metavar="L", help="Validation loss to reach, nats per token.")
+    ] = None,
+    usd_per_hour: Annotated[
+        float | None, typer.Option("--usd-per-hour", metavar="P", help="What an hour of this machine costs.")
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option("--size", metavar="NAME", help="A model to compare with, like d6w384; may be repeated."),
+    ] = None,
+    memory_gib: Annotated[
+        float | None, typer.Option("--memory-gib", metavar="M", help="Memory to fit into, if not this machine's.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the plan as JSON.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Plan even past 100 times the fitted range.")] = False,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Say what to train for a budget (--hours, --usd or --kwh), or what a loss takes (--loss)."""
+    from scalemark.planning import plan as make_plan
+    from scalemark.record.store import write_whole
+    from scalemark.report.planning import plan_lines
+
+    made = make_plan(
+        _find_suite(suite, results),
+        hours=hours,
+        usd=usd,
+        kwh=kwh,
+        loss=loss,
+        usd_per_hour=usd_per_hour,
+        sizes=size or (),
+        memory_gib=memory_gib,
+        force=force,
+    )
+    if json:
+        write_whole(made.model_dump_json(indent=1) + "\n", json)
+    typer.echo("\n".join(plan_lines(made, _terminal_columns())))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scalemark.diagnosis import diagnose
 from scalemark.errors import FitError, InputError
 from scalemark.fit.cost.columns import COLUMNS as COST_COLUMNS
 from scalemark.fit.cost.columns import Target
@@ -238,15 +239,17 @@ def fit_loss(
     more compute (6·N·D) are hidden and predicted; else the largest quarter. Raises InputError, StoreError or FitError.
     """
     chosen = None if form in ("auto", "repeated") else find_form(form)
-    rows = loss_rows(source, columns, with_repeats=form == "repeated").without_highest(drop_highest)
+    all_rows = loss_rows(source, columns, with_repeats=form == "repeated")
+    rows = all_rows.without_highest(drop_highest)
     if form == "repeated":
         return _with_source(_repeated(rows, bootstrap, seed), source, drop_highest)
     started = time.perf_counter()
     fit = fit_form(chosen, rows, seed, bootstrap) if chosen else fit_law(rows, seed, bootstrap)
     seconds = time.perf_counter() - started
     hidden = _hidden(rows, chosen, seed, holdout_above_flops)
+    diagnosed = diagnose(fit, rows, all_rows, drop_highest)
     law = law_of(fit, rows, hidden.as_holdout() if hidden else None, f"the loss of {len(rows)} rows")
-    result = _result(fit, law, seconds, _hidden_rows(rows, hidden) if hidden else None)
+    result = _result(fit, law, seconds, _hidden_rows(rows, hidden) if hidden else None).model_copy(update=diagnosed)
     return _with_source(LossLaw(law, result, rows), source, drop_highest)
 
 

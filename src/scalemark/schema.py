@@ -2,7 +2,8 @@
 
     Workload ─> Cell ─┐                       ┌─> Law ──────┐
     TrainingConfig ─> TrainingRun ─> Suite ───┤             ├─> Analysis ─> report
-    Machine, Ceilings ─┘                      └─> Diff ─────┘
+    Machine, Ceilings ─┘                      ├─> TrainingPlan
+                                              └─> Diff ─────┘
 
 Units are in the names (`_s`, `_bytes`, `_j`, `_flops`, `_per_s`); SI inside. `None` means "not measured"; zero is a
 measurement. The file format is `Suite`; its version and history:
@@ -44,6 +45,7 @@ RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
 LawKind = Literal["step_time", "memory", "energy", "loss", "repeated_loss"]
 Purpose = Literal["scout", "time", "memory", "energy"]
+Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
 Mark = Literal["not_steady", "wide"]
@@ -786,12 +788,33 @@ class FormScore(Frozen):
     mape: float | None = None
 
 
+class AllocationFound(Frozen):
+    """The exponent a of N ∝ C^a in one way. how: a form, an approach or a choice of convention; reason: why none."""
+
+    how: str
+    allocation: Estimate | None = None
+    optimal_params: float | None = None
+    reason: str | None = None
+
+
+class UsefulRun(Frozen):
+    """A further run, and by what share it would narrow the standard error of a prediction at ten times the compute."""
+
+    params: float
+    tokens: float
+    compute_flops: float
+    narrowing: float
+
+
 class FitResult(Frozen):
     """All that a fit to a table says, for a file and for people; numbers at full precision.
 
     status: how the solver ended, or 'not_identified' where the rows leave a parameter open. identified: per parameter.
     allocation: exponent a of the compute-optimal size, N ∝ C^a. reached: share of the starts that ended at the best
-    objective. steepness: of the objective there, free of units (see `scalemark.fit.solver.Solution`).
+    objective. steepness: of the objective there, free of units (see `scalemark.fit.solver.Solution`). verdicts: what
+    the rows tell of each parameter, from profile likelihoods. condition: of the scaled curvature. checks: a by other
+    approaches; conventions: a, and the optimal size at ten times the compute, under other choices of convention.
+    next_run: the run that would tell most for its compute.
     """
 
     kind: LawKind
@@ -809,7 +832,12 @@ class FitResult(Frozen):
     bootstrap: Bootstrap
     holdout: HiddenRows | None = None
     residual_sd: float
+    condition: float | None = None
+    verdicts: dict[str, str] = {}
     forms: tuple[FormScore, ...] = ()
+    checks: tuple[AllocationFound, ...] = ()
+    conventions: tuple[AllocationFound, ...] = ()
+    next_run: UsefulRun | None = None
     notes: tuple[str, ...] = ()
     source: str | None = None
     data_sha256: str | None = None
@@ -872,6 +900,76 @@ class PriceTag(Frozen):
     memory_bytes: Estimate | None = None
     fits_memory: bool | None = None
     extrapolation: float
+
+
+class PlannedTraining(Frozen):
+    """One model, how long it is trained, and what that is predicted to cost and to reach.
+
+    tokens: seen in training, text shown again among them; epochs: tokens over the different ones there are. loss:
+    validation loss in nats per token. time_s: set-up, all steps and validation, as `TrainingRun.total_seconds`.
+    energy_j, usd: None where no law or price tells. regret: loss over the lowest that the same budget reaches, less 1
+    (0.01 reads '1 % worse'). loss_extrapolation, cost_extrapolation: how far beyond what either law was fitted to.
+    """
+
+    model: ModelConfig
+    batch: PositiveInt
+    seq_len: PositiveInt
+    params_total: PositiveInt
+    params_non_embedding: PositiveInt
+    tokens: PositiveInt
+    n_steps: PositiveInt
+    epochs: PositiveFloat | None = None
+    loss: Estimate
+    time_s: Estimate
+    energy_j: Estimate | None = None
+    usd: Estimate | None = None
+    memory_bytes: Estimate | None = None
+    regret: Estimate
+    loss_extrapolation: float
+    cost_extrapolation: float
+
+    @property
+    def extrapolation(self) -> float:
+        """The larger of both distances."""
+        return max(self.loss_extrapolation, self.cost_extrapolation)
+
+    @property
+    def tokens_per_parameter(self) -> float:
+        """Of all parameters, as the rule of 20 counts them."""
+        return self.tokens / self.params_total
+
+
+class TrainingPlan(Frozen):
+    """What to train for a budget, or what a loss takes.
+
+    amount: of the goal: hours, US dollars, kWh, or nats per token. threads, shared: how the model is priced to be
+    trained: on so many threads, beside others or alone. time_to_loss_s: for a goal of a loss, the time after which
+    `best`'s shape reaches it; None where one replicate in twenty or more never does. optimal_params: non-embedding
+    parameters of the best shape, with the interval over pairs of replicates of both laws. near_optimal: from the
+    smallest to the largest size whose loss for the same budget is within `near_optimal_excess` of the best. rule: the
+    model with `rule_tokens_per_parameter` for the same budget. front: the best model of other budgets, smallest first.
+    """
+
+    suite_id: str
+    machine: str
+    device: Literal["cpu", "cuda"]
+    threads: PositiveInt
+    shared: bool
+    goal: Goal
+    amount: PositiveFloat
+    usd_per_hour: PositiveFloat | None = None
+    best: PlannedTraining
+    time_to_loss_s: Estimate | None = None
+    optimal_params: Estimate
+    near_optimal: Range
+    near_optimal_excess: PositiveFloat
+    named: tuple[PlannedTraining, ...] = ()
+    rule: PlannedTraining | None = None
+    rule_tokens_per_parameter: PositiveFloat
+    front: tuple[PlannedTraining, ...] = ()
+    memory_limit_bytes: PositiveFloat | None = None
+    energy_reason: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Comparison(Frozen):

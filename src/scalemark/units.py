@@ -6,7 +6,17 @@ from math import floor, isfinite, log10
 from scalemark.errors import BudgetError
 
 _SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_SI_STEPS = [(1e24, "Y"), (1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]
+_SI_STEPS = [
+    (1e24, "Y"),
+    (1e21, "Z"),
+    (1e18, "E"),
+    (1e15, "P"),
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+]
 _AMOUNT_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")]
 _BINARY_STEPS = [(2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
 _TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
@@ -34,8 +44,8 @@ def significant(value: float, digits: int = 3) -> str:
     """The number with `digits` significant digits and no exponent: 12345 -> '12,300', 0.01234 -> '0.0123'."""
     if value == 0:
         return "0"
-    decimals = digits - 1 - floor(log10(abs(value)))
-    rounded = round(value, decimals)
+    rounded = float(f"{value:.{digits - 1}e}")  # first, as 0.9996 has one more digit before the point once rounded
+    decimals = digits - 1 - floor(log10(abs(rounded)))
     return f"{rounded:,.{max(decimals, 0)}f}"
 
 

@@ -87,7 +87,7 @@ def test_runs_on_a_part_of_the_text_are_not_among_them() -> None:
 def test_with_too_few_runs_to_hide_any_the_law_says_so_by_none() -> None:
     few = (RUNS[0], RUNS[2], RUNS[5], RUNS[7], RUNS[8], RUNS[13])
     assert fit_loss_law(few).holdout is None
-    with pytest.raises(FitError, match="6 training runs leave 5 to predict the largest from"):
+    with pytest.raises(FitError, match="6 training runs leave 5 to predict 1 larger ones from"):
         hold_out_largest(few)
     with pytest.raises(FitError, match="0 training runs leave 0"):
         hold_out_largest(())

@@ -86,7 +86,7 @@ def hold_out_largest(runs: Iterable[TrainingRun], seed: int = 0, apart: float = 
 
 def predict_hidden(rows: Rows, seed: int = 0, apart: float = 1.0, form: Form | None = None) -> HiddenRuns:
     """As `hold_out_largest`, of rows. form: None for the one that the kept rows ask for."""
-    hidden_rows, kept_rows = _split(rows, apart)
+    hidden_rows, kept_rows = split_largest(rows, apart)
     return _foretell(kept_rows, hidden_rows, seed, form)
 
 
@@ -119,7 +119,7 @@ def _foretell(kept_rows: Rows, hidden_rows: Rows, seed: int, form: Form | None) 
     )
 
 
-def _split(rows: Rows, apart: float) -> tuple[Rows, Rows]:
+def split_largest(rows: Rows, apart: float = 1.0) -> tuple[Rows, Rows]:
     """The hidden quarter, smallest compute first, and the rows that may be known when predicting it."""
     rows = rows.only(np.argsort(rows.compute_flops, kind="stable"))
     first_hidden = len(rows) - int(HIDDEN_SHARE * len(rows))

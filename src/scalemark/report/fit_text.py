@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from scalemark.report.tables import LAW_TITLES, parameter_table
 from scalemark.report.terminal import table_lines
 from scalemark.schema import Estimate, FitResult, HiddenRows, Parameter
-from scalemark.units import format_percent, format_seconds, significant
+from scalemark.units import format_amount, format_percent, format_seconds, significant
 
 _STATUS_WORDS = {
     "converged": "",
@@ -38,7 +38,9 @@ def _lines(result: FitResult) -> Iterator[str]:
     yield f"bootstrap {boot.replicates} refits{lost}, {format_seconds(boot.seconds, 2)} with the fit"
     if result.allocation:
         yield f"optimum   N ∝ C^a with a = {_interval(result.allocation)}"
+    yield from _convention_lines(result)
     yield from _holdout_lines(result.holdout)
+    yield from _knowledge_lines(result)
     yield from (f"note      {note}" for note in result.notes)
     if result.data_sha256:
         yield f"data      {result.source}, SHA-256 {result.data_sha256[:12]}…"
@@ -47,6 +49,38 @@ def _lines(result: FitResult) -> Iterator[str]:
 def _interval(estimate: Estimate) -> str:
     """'0.514 (0.487 to 0.549)'."""
     return f"{significant(estimate.value)} ({significant(estimate.low)} to {significant(estimate.high)})"
+
+
+def _convention_lines(result: FitResult) -> Iterator[str]:
+    """What a is by other approaches, and how far other conventions move it and the optimal size."""
+    for check in result.checks:
+        if check.allocation:
+            yield f"          {check.how}: a = {_interval(check.allocation)}"
+    found = [one.allocation.value for one in result.conventions if one.allocation]
+    sizes = [one.optimal_params for one in result.conventions if one.optimal_params]
+    if found and sizes:
+        yield (
+            f"          other conventions (δ, outliers, form): a from {significant(min(found))} to "
+            f"{significant(max(found))}, size at ten times the compute {format_amount(min(sizes))} to "
+            f"{format_amount(max(sizes))}"
+        )
+
+
+def _knowledge_lines(result: FitResult) -> Iterator[str]:
+    """What the rows tell of each parameter, which form they ask for, and which run would tell most."""
+    for verdict in result.verdicts.values():
+        if "not identified" in verdict:
+            yield f"open      {verdict}"
+    scores = [
+        f"{one.form} {one.aicc:.1f} ({format_percent(one.mape, 2)})" for one in result.forms if one.aicc is not None
+    ]
+    if scores:
+        yield f"forms     AICc (error on the largest quarter): {', '.join(scores)}"
+    if run := result.next_run:
+        yield (
+            f"next run  {format_amount(run.params)} parameters on {format_amount(run.tokens)} tokens would narrow the "
+            f"prediction at ten times the compute by {format_percent(run.narrowing)}"
+        )
 
 
 def _holdout_lines(holdout: HiddenRows | None) -> Iterator[str]:
