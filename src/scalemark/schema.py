@@ -1063,7 +1063,6 @@ class AbResult(Frozen):
     diff: Diff
     looks_taken: PositiveInt
     duration_s: NonNegativeFloat
-    warnings: tuple[MeasurementWarning, ...] = ()
 
     @property
     def times(self) -> tuple[Comparison, ...]:
