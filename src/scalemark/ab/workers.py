@@ -83,7 +83,8 @@ class SideWorker:
         answer: Answer = json.loads(line)
         if "error" in answer:
             side = self.checkout.side
-            raise SideError(f"{side.name} ({side.revision}) cannot be measured: {answer['error']}")
+            said = f"{side.name} ({side.revision}) cannot be measured ({answer['error']})"
+            raise SideError(f"{said}: mend it, or name a revision that can")
         return answer
 
     def ask(self, silence_s: float, do: str, **order: object) -> Answer:
