@@ -14,6 +14,7 @@ from scalemark.ab.decide import (
     judge,
     look_levels,
     pair_log_ratio,
+    precisions,
     shifts,
     spent,
     surely_moved,
@@ -174,6 +175,36 @@ def test_the_mean_over_workloads_is_judged_beside_them_unless_there_is_only_one(
     pairs = [pair(index, np.array([0.01, 0.03, 0.05]) + 0.001 * index) for index in range(5)]
     assert [one.subject for one in compare_times(pairs, KEYS, 0.01, MARGIN)] == [*KEYS, ALL]
     assert [one.subject for one in compare_times(pairs, KEYS[:1], 0.01, MARGIN)] == ["a"]
+
+
+def test_a_steadier_workload_counts_as_its_precision_in_the_mean() -> None:
+    """Visits that spread three times as wide count a ninth."""
+    rng = np.random.default_rng(5)
+    pairs = [_two_noises(index, rng) for index in range(30)]
+    steady, noisy = precisions(pairs, ("steady", "noisy"))
+    assert steady + noisy == pytest.approx(1.0)
+    assert steady / noisy == pytest.approx(9.0, rel=0.3)
+
+
+def test_weights_do_not_change_when_the_sides_are_swapped() -> None:
+    pairs = [_two_noises(index, np.random.default_rng(index)) for index in range(8)]
+    swapped = [one.model_copy(update={"samples": tuple(_swapped(samples) for samples in one.samples)}) for one in pairs]
+    keys = ("steady", "noisy")
+    assert precisions(swapped, keys) == pytest.approx(precisions(pairs, keys))
+    assert [-one.value for one in shifts(swapped, keys)] == pytest.approx([one.value for one in shifts(pairs, keys)])
+
+
+def _two_noises(index: int, rng: np.random.Generator) -> AbPair:
+    spreads = {"steady": 0.02, "noisy": 0.06}
+    samples = [
+        AbSamples(key=key, rounds_per_visit=1, base_s=(1.0,) * 40, head_s=tuple(np.exp(rng.normal(0, spread, 40))))
+        for key, spread in spreads.items()
+    ]
+    return AbPair(index=index, samples=tuple(samples))
+
+
+def _swapped(samples: AbSamples) -> AbSamples:
+    return samples.model_copy(update={"base_s": samples.head_s, "head_s": samples.base_s})
 
 
 def test_identical_rounds_on_both_sides_are_the_same() -> None:

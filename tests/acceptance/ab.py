@@ -42,7 +42,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PHASES = Path("src/scalemark/measure/phases.py")
 PLACE = "        self.update()\n\n    @torch.inference_mode"
 RESAMPLED = 1000
-CALIBRATED_ROWS, TRUTH_ROUNDS, TRUTH_SECONDS = 512, 30, 15.0
+TRUTH_SECONDS = 15.0
 IDENTICAL = "identical"
 
 
@@ -92,7 +92,7 @@ class Stepper:
         tokens = np.frombuffer(random.Random(0).randbytes(1 << 16), dtype=np.uint8)
         self.step = make_round(build_task(workload, tokens, 0), workload).timed
         self.model = model
-        self.factors = self._factors(CALIBRATED_ROWS)
+        self.factors = self._factors(1)
         for _ in range(3):
             self.step()
 
@@ -108,15 +108,10 @@ class Stepper:
         return time.perf_counter() - start
 
     def rows_for(self, slowdown: float) -> int:
-        """Rows of the product that take this share of a step; in turn, so both meet the same moments."""
-        found = []
-        for _ in range(TRUTH_ROUNDS):
-            plain = self.step_s(extra=False)
-            found.append(max(self.step_s(extra=True) - plain, 0.0) / plain)
-        by_flops = slowdown * self._flops() / (8 * self.model.d_model**2)
-        seen = statistics.median(found) / CALIBRATED_ROWS
-        rows = slowdown / seen if seen > 0 else by_flops
-        return round(min(max(rows, by_flops / 2), 3 * by_flops))
+        """Rows of the product that take this share of a step: by FLOPs, then by what those rows were seen to take."""
+        rows = max(1, round(slowdown * self._flops() / (8 * self.model.d_model**2)))
+        seen = self.true_slowdown(rows)
+        return max(1, round(rows * min(max(slowdown / seen, 1 / 3), 3.0))) if seen > 0 else rows
 
     def _flops(self) -> float:
         return account(self.model, BATCH, SEQ_LEN).flops.model_flops("step")
@@ -326,6 +321,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--identical", type=int, default=0, metavar="N", help="new runs of identical code")
     parser.add_argument("--planted", type=int, default=0, metavar="N", help="new runs against a slower commit")
+    parser.add_argument("--calibrate", action="store_true", help="only find out what to plant, a minute and a half")
     parser.add_argument("--slowdown", type=float, default=5.0, help="of the slower commit, per cent (default 5)")
     parser.add_argument("--seconds", type=float, default=180.0, help="time of each run (default 180)")
     parser.add_argument("--out", type=Path, default=Path("build/ab"), help="folder of the runs")
@@ -336,6 +332,9 @@ def main() -> None:
         for _ in range(options.identical):
             _tell(run(repository, "HEAD", options.seconds, options.out / IDENTICAL))
         folder = options.out / f"planted {options.slowdown:g} %"
+        if options.calibrate:
+            print(calibrated(folder, options.slowdown / 100))
+            return
         for _ in range(options.planted):
             commit = plant(repository, calibrated(folder, options.slowdown / 100)[0])
             _tell(run(repository, commit, options.seconds, folder))

@@ -6,7 +6,8 @@ The unit is the pair of fresh processes: visits inside one share its memory layo
 regressed where head is surely slower than base (Student over pairs, Holm over workloads, error spent over the looks)
 and slower by the margin or more; a slowdown that is sure but below the margin is 'same' once its interval says so.
 
-Beside each workload stands their mean, 'all workloads', which sees what each of them alone is too noisy for.
+Beside each workload stands their mean, 'all workloads', which sees what each of them alone is too noisy for; the
+steadier ones count more in it.
 """
 
 from collections.abc import Sequence
@@ -62,12 +63,38 @@ def look_levels(alpha: float, shares: Sequence[float]) -> tuple[float, ...]:
     return tuple(spent(alpha, after) - spent(alpha, before) for before, after in pairwise((0.0, *shares)))
 
 
-def pair_log_ratio(samples: AbSamples) -> float:
-    """Median over visits of log(head / base), each visit taken at the median of its rounds."""
+def visit_log_ratios(samples: AbSamples) -> np.ndarray:
+    """log(head / base) of each visit, shape (visits,), each side at the median of its rounds."""
     base, head = (
         np.median(np.reshape(side, (-1, samples.rounds_per_visit)), axis=1) for side in (samples.base_s, samples.head_s)
     )
-    return float(np.median(np.log(head / base)))
+    ratios: np.ndarray = np.log(head / base)
+    return ratios
+
+
+def pair_log_ratio(samples: AbSamples) -> float:
+    """Median over visits of log(head / base)."""
+    return float(np.median(visit_log_ratios(samples)))
+
+
+def precisions(pairs: Sequence[AbPair], keys: Sequence[str]) -> np.ndarray:
+    """How much each workload counts in the mean of all, shape (workloads,), of sum 1: as 1 / variance.
+
+    The variance is that of visits inside a pair, over their number. Swapping base and head leaves it as it is, so
+    weights taken from the same pairs cannot make unchanged code look slower or faster. All alike where visits are too
+    few to tell, or do not differ.
+    """
+    variances = np.array([_typical_variance([_samples(pair, key) for pair in pairs]) for key in keys])
+    weights = 1 / variances if np.all(variances > 0) else np.ones(len(keys))
+    shares: np.ndarray = weights / weights.sum()
+    return shares
+
+
+def _typical_variance(samples: Sequence[AbSamples]) -> float:
+    """Of the mean of one pair's visits, the median over pairs; 0 where none has two visits."""
+    visits = [visit_log_ratios(one) for one in samples]
+    found = [float(ratios.var(ddof=1)) / len(ratios) for ratios in visits if len(ratios) > 1]
+    return float(np.median(found)) if found else 0.0
 
 
 def shifts(pairs: Sequence[AbPair], keys: Sequence[str]) -> list[Shift]:
@@ -80,7 +107,7 @@ def shifts(pairs: Sequence[AbPair], keys: Sequence[str]) -> list[Shift]:
         return []
     table = np.array([[pair_log_ratio(_samples(pair, key)) for key in keys] for pair in whole])
     found = [_shift(key, column) for key, column in zip(keys, table.T, strict=True)]
-    return [*found, _shift(ALL, table.mean(axis=1))] if len(keys) > 1 else found
+    return [*found, _shift(ALL, table @ precisions(whole, keys))] if len(keys) > 1 else found
 
 
 def _samples(pair: AbPair, key: str) -> AbSamples:

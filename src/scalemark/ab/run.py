@@ -53,6 +53,8 @@ TOKENS = 1 << 18
 # Of the budget, for the last look and for taking the worktrees away.
 CLOSING_S = 1.0
 MOST_LOST_IN_A_ROW = 3
+# Every pair imports both sides anew; what is compiled for that lies in the temporary folder.
+_KEEP_BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _bench(base: Checkout, head: Checkout, folder: Path, seed: int) -> Bench:
     token_path = folder / "tokens.bin"  # what a step costs does not depend on what the text says
     token_path.write_bytes(random.Random(seed).randbytes(TOKENS))
     threads = default_threads()
-    environment = {**worker_environment(threads), **WAITING}
+    environment = {**worker_environment(threads), **WAITING, **_KEEP_BYTECODE}
     return Bench(base, head, environment, folder / "workers.log", token_path, threads, default_affinity(), seed)
 
 
