@@ -42,7 +42,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PHASES = Path("src/scalemark/measure/phases.py")
 PLACE = "        self.update()\n\n    @torch.inference_mode"
 RESAMPLED = 1000
-TRUTH_SECONDS = 15.0
+TRUTH_SECONDS = 10.0
 IDENTICAL = "identical"
 
 
