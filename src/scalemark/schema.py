@@ -208,7 +208,8 @@ _FORWARD_PASSES: dict[Phase, int] = {"forward": 1, "eval": 1, "backward": 2, "st
 class Accounting(Frozen):
     """What follows from the shape alone, for one batch: the same on every machine, so it is gated exactly.
 
-    items: tokens of a batch (samples, for a task that is not a language model).
+    items: tokens of a batch (samples, for a task that is not a language model). attention_scores: one for each head,
+    layer and pair of tokens, all pairs; None in suites of before it was counted.
     source: 'shape' where a formula gave it, 'counted' where the built module was counted.
     """
 
@@ -223,6 +224,7 @@ class Accounting(Frozen):
     optimizer_state_bytes: int
     activation_bytes: int | None = None
     logits_bytes: int | None = None
+    attention_scores: int | None = None
     source: Literal["shape", "counted"] = "shape"
 
     @property
