@@ -49,6 +49,14 @@ def compare(base: Suite, new: Suite) -> Diff:
     )
 
 
+def compare_exact(before: Cell, after: Cell, machine: Machine) -> Iterator[Comparison]:
+    """What the same code gives on every run: counters, peak memory and operators of one cell, on one machine."""
+    machines = _Machines(machine, machine)
+    yield from _compare_counters(before, after)
+    yield from _compare_memory(before, after, machines)
+    yield from _compare_operators(before, after, machines)
+
+
 class _Machines:
     """What two machines have in common, as far as it decides what may be compared."""
 

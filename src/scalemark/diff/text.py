@@ -1,7 +1,7 @@
 """A diff in words, for a terminal and for a comment on a change: what differs by name, what is the same by count."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from statistics import median
 
 from scalemark.schema import Comparison, Diff, VerdictName
@@ -12,28 +12,37 @@ _LISTED: tuple[VerdictName, ...] = ("regressed", "inconclusive", "missing", "imp
 
 def diff_lines(diff: Diff) -> list[str]:
     """For a terminal: the verdict, a line for each thing that differs, and the counts."""
-    listed = [
-        f"  {comparison.verdict:<12}  {comparison.subject}  {comparison.metric}  {_change(comparison)}"
-        for comparison in _differing(diff)
-    ]
+    listed = differing_lines(diff.comparisons)
     return [f"{diff.verdict}: {diff.new_id} against {diff.base_id}", *listed, *_closing_lines(diff)]
 
 
 def diff_markdown(diff: Diff) -> str:
     """For a comment or a file: the same as a heading, a table and a closing paragraph."""
+    title = [f"## {diff.verdict}: {diff.new_id} against {diff.base_id}", ""]
+    return "\n".join([*title, *differing_rows(diff.comparisons), *_closing_lines(diff)]) + "\n"
+
+
+def differing_lines(comparisons: Iterable[Comparison]) -> list[str]:
+    """For a terminal: a line for each thing that differs."""
+    return [
+        f"  {comparison.verdict:<12}  {comparison.subject}  {comparison.metric}  {_change(comparison)}"
+        for comparison in _differing(comparisons)
+    ]
+
+
+def differing_rows(comparisons: Iterable[Comparison]) -> list[str]:
+    """The same as a table in Markdown and an empty line; nothing where nothing differs."""
     rows = [
         f"| {comparison.verdict} | `{comparison.subject}` | {comparison.metric} | {_cell(_change(comparison))} |"
-        for comparison in _differing(diff)
+        for comparison in _differing(comparisons)
     ]
     header = ["| verdict | what | metric | change |", "|---|---|---|---|"]
-    table = [*header, *rows, ""] if rows else []
-    title = [f"## {diff.verdict}: {diff.new_id} against {diff.base_id}", ""]
-    return "\n".join([*title, *table, *_closing_lines(diff)]) + "\n"
+    return [*header, *rows, ""] if rows else []
 
 
-def _differing(diff: Diff) -> list[Comparison]:
+def _differing(comparisons: Iterable[Comparison]) -> list[Comparison]:
     """Worst first, each kind in the order of the suite."""
-    found = [comparison for comparison in diff.comparisons if comparison.verdict in _LISTED]
+    found = [comparison for comparison in comparisons if comparison.verdict in _LISTED]
     return sorted(found, key=lambda comparison: _LISTED.index(comparison.verdict))
 
 
