@@ -1,7 +1,7 @@
 """How far runs of the same code differ by themselves, from the reruns that a baseline stores.
 
     reruns of a cell  ─> logs ─> centre, standard deviation ─┐
-    all cells         ─> how far their variances differ ─────┴─> moderated standard deviation, degrees of freedom
+    all cells         ─> how far their variances differ ─────┴─> moderated standard deviation
 
 Ten reruns tell the variance of one cell poorly, those of all cells together tell it well. So each cell's variance is
 drawn to the common one, as strongly as the cells are alike (empirical Bayes; Smyth 2004, equations 3 and 4).
@@ -29,7 +29,8 @@ _SMALLEST_SD = 1e-6
 class RunToRun:
     """Logarithms of one quantity over n reruns: their mean, and the standard deviation of a single run.
 
-    freedom: degrees of freedom of `sd`, the cells that it was drawn to included.
+    freedom: degrees of freedom that a verdict may count on: the cell's own. Those of the cells that `sd` was drawn to
+    are not counted, since cells of one run share its luck and tails are heavier than normal ones.
     """
 
     centre: float
@@ -52,7 +53,7 @@ def run_to_run(logs: Mapping[str, Sequence[float]]) -> dict[str, RunToRun]:
     common, strength = common_variance(variances, own)
     moderated = (strength * common + own * variances) / (strength + own)
     return {
-        key: RunToRun(float(values.mean()), float(sqrt(variance)), float(strength + freedom), len(values))
+        key: RunToRun(float(values.mean()), float(sqrt(variance)), float(freedom), len(values))
         for (key, values), variance, freedom in zip(usable.items(), moderated, own, strict=True)
     }
 
