@@ -54,7 +54,7 @@ def test_a_slowdown_of_a_fifth_is_found_nearly_always() -> None:
 def test_one_cell_alone_is_found_by_its_own_noise() -> None:
     """A fifth in the quietest cell: more often than not; the others stay what they are."""
     rng = np.random.default_rng(0)
-    slowdown = np.where(MEASURED_SD == MEASURED_SD.min(), 0.2, 0.0)
+    slowdown = np.where(MEASURED_SD.min() == MEASURED_SD, 0.2, 0.0)
     judged = [simulated(rng, slowdown) for _ in range(200)]
     quietest = int(MEASURED_SD.argmin())
     assert sum(one[quietest].verdict == "regressed" for one in judged) > 100
