@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from scalemark.diff.family import SUITE_LEVEL, Candidate, Judged, holm_level, judge_family, standard_error
+from scalemark.diff.family import (
+    CELLS_LEVEL,
+    LAWS_LEVEL,
+    SUITE_LEVEL,
+    Candidate,
+    Judged,
+    holm_level,
+    judge_family,
+    judge_suite,
+    standard_error,
+)
 from scalemark.diff.noise import RunToRun, run_to_run
 from scalemark.schema import Estimate
 from scalemark.stats import median_over_blocks
@@ -33,7 +43,8 @@ def simulated(rng: np.random.Generator, slowdown: np.ndarray | float, n: int = 1
     known = run_to_run({str(index): column for index, column in enumerate(before.T)})
     cells = [Candidate(after[index] - known[str(index)].centre, known[str(index)]) for index in range(len(after))]
     together = run_to_run({"all": before.mean(axis=1)})["all"]
-    return judge_family([*cells, Candidate(after.mean() - together.centre, together)], floor=0.05)
+    judged, of_all = judge_suite(cells, Candidate(after.mean() - together.centre, together), floor=0.05)
+    return [*judged, *([of_all] if of_all else [])]
 
 
 def rate(slowdown: float, suites: int = 400, n: int = 10) -> float:
@@ -62,6 +73,14 @@ def test_one_cell_alone_is_found_by_its_own_noise() -> None:
     assert others <= 0.05 * 200
 
 
+def test_what_the_mean_of_all_used_up_goes_on_to_the_cells() -> None:
+    slow, alone = candidate(log(1.3), sd=0.02), candidate(0.0)
+    freed, kept = (judge_suite([alone], mean, floor=0.0)[0][0].margin for mean in (slow, candidate(0.0)))
+    assert freed < kept
+    assert judge_suite([alone], None, floor=0.0)[0][0].margin == freed
+    assert pytest.approx(SUITE_LEVEL - LAWS_LEVEL) == CELLS_LEVEL + 0.015
+
+
 def test_holm_rejects_step_by_step() -> None:
     """Levels 0.05/3, 0.05/2 and 0.05 in turn (Holm 1979)."""
     assert holm_level([0.5, 0.6, 0.7], 0.05) == pytest.approx(0.05 / 3)
@@ -73,9 +92,9 @@ def test_holm_rejects_step_by_step() -> None:
 
 
 def test_the_margin_is_what_student_says_of_one_cell() -> None:
-    """Ten reruns, one cell: 4 % to spend, nine degrees of freedom, √1.1 standard deviations."""
+    """Ten reruns, one cell: 2.5 % to spend, nine degrees of freedom, √1.1 standard deviations."""
     (judged,) = judge(candidate(0.0, sd=0.08))
-    assert judged.margin == pytest.approx(exp(t.isf(0.04, 9) * 0.08 * 1.1**0.5) - 1)
+    assert judged.margin == pytest.approx(exp(t.isf(0.025, 9) * 0.08 * 1.1**0.5) - 1)
     above, below = (judge(candidate(log1p(judged.margin) + change, sd=0.08))[0] for change in (1e-6, -1e-6))
     assert (above.verdict, below.verdict) == ("regressed", "same")
 

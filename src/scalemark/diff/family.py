@@ -16,10 +16,11 @@ from scipy.stats import t
 from scalemark.diff.noise import RunToRun
 from scalemark.schema import INTERVAL_LEVEL, Estimate, VerdictName
 
-# What one suite of unchanged code may be called worse with: 5 %, most of it for its cells, the rest for its laws.
+# How often one suite of unchanged code may be called worse: 5 %, shared by laws, the mean of all cells and each cell.
 SUITE_LEVEL = 0.05
 LAWS_LEVEL = 0.01
-CELLS_LEVEL = SUITE_LEVEL - LAWS_LEVEL
+TOGETHER_LEVEL = 0.015
+CELLS_LEVEL = SUITE_LEVEL - LAWS_LEVEL - TOGETHER_LEVEL
 # A run whose own interval says that it is so many times noisier than the reruns were is not what they stand for.
 NOISIER = 2.0
 # Slowdowns from here on are promised to be seen; a run too noisy for that cannot call anything the same.
@@ -61,6 +62,18 @@ class Judged:
 
     verdict: VerdictName
     margin: float
+
+
+def judge_suite(
+    cells: Sequence[Candidate], together: Candidate | None, floor: float
+) -> tuple[list[Judged], Judged | None]:
+    """A verdict for each cell, and one for the mean of all of them, which comes first.
+
+    Where the mean is slower its share of the level goes on to the cells (fallback procedure; Wiens 2003).
+    """
+    first = judge_family([together], floor, TOGETHER_LEVEL)[0] if together else None
+    is_free = first is None or first.verdict == "regressed"
+    return judge_family(cells, floor, CELLS_LEVEL + TOGETHER_LEVEL * is_free), first
 
 
 def judge_family(candidates: Sequence[Candidate], floor: float, level: float = CELLS_LEVEL) -> list[Judged]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 
-from scalemark.diff.family import Candidate, Judged, judge_family, standard_error
+from scalemark.diff.family import Candidate, Judged, judge_suite, standard_error
 from scalemark.diff.machines import Machines
 from scalemark.diff.noise import RunToRun, mean_over_cells, repeated_logs, run_to_run
 from scalemark.diff.presence import both_skipped, judge_presence
@@ -142,14 +142,14 @@ def _judged(
     pairs: Sequence[_Pair], together: Candidate | None, machines: Machines, margin: float | None
 ) -> Iterator[Comparison]:
     candidates = {pair: candidate for pair in pairs if (candidate := pair.candidate)}
-    everything = [*candidates.values(), *([together] if together else [])]
-    verdicts = judge_family(everything, MARGIN_FLOOR if margin is None else margin)
-    by_reruns = dict(zip(candidates, verdicts, strict=False))
+    floor = MARGIN_FLOOR if margin is None else margin
+    verdicts, of_all = judge_suite(list(candidates.values()), together, floor)
+    by_reruns = dict(zip(candidates, verdicts, strict=True))
     for pair in pairs:
         judged = by_reruns.get(pair) or _judge_alone(pair, TIME_MARGIN if margin is None else margin)
         yield _comparison(pair, judged, machines)
-    if together:
-        yield _all_comparison(together, verdicts[-1], machines)
+    if together and of_all:
+        yield _all_comparison(together, of_all, machines)
 
 
 def _all_comparison(together: Candidate, judged: Judged, machines: Machines) -> Comparison:

@@ -22,17 +22,28 @@ def diff_lines(diff: Diff) -> list[str]:
 def diff_markdown(diff: Diff) -> str:
     """For a comment or a file: the same as a heading, a table and a closing paragraph."""
     title = [f"## {diff.verdict}: {diff.new_id} against {diff.base_id}", ""]
+    worst = [*(f"- **{line}**" for line in first_regressions(diff)), ""] if diff.verdict == "regressed" else []
     laws = [*(f"- {line}" for line in _law_lines(diff)), ""] if diff.laws else []
-    return "\n".join([*title, *differing_rows(diff.comparisons), *laws, *_closing_lines(diff)]) + "\n"
+    return "\n".join([*title, *worst, *differing_rows(diff.comparisons), *laws, *_closing_lines(diff)]) + "\n"
 
 
 def first_regressions(diff: Diff, most: int = 3) -> list[str]:
     """The first few things that got worse, each in a line with its cause where one is known."""
     worse = [one for one in diff.comparisons if one.verdict == "regressed"]
-    lines = [f"{one.subject}: {one.metric} {_change(one)}" for one in (*worse, *vanished(diff))]
+    lines = [f"{one.subject}: {one.metric} {_change(one)}{_cause(one, diff)}" for one in (*worse, *vanished(diff))]
     lines += [line for law, line in zip(diff.laws, _law_lines(diff), strict=True) if law.verdict == "regressed"]
     more = [f"and {len(lines) - most} more"] if len(lines) > most else []
     return [*lines[:most], *more]
+
+
+def _cause(one: Comparison, diff: Diff) -> str:
+    """Of a time that says nothing of it itself: the operators that changed in the same cell, or what the law names."""
+    if one.metric != "time_s" or one.reason:
+        return ""
+    same_cell = [other for other in diff.comparisons if other.subject == one.subject and other.verdict == "regressed"]
+    told = [other.reason for other in same_cell if other.metric == "operators_total"]
+    told += [text for law in diff.laws if law.verdict == "regressed" for text in law.explanation]
+    return f"; cause: {told[0]}" if told and told[0] else ""
 
 
 def differing_lines(comparisons: Iterable[Comparison]) -> list[str]:
