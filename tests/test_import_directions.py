@@ -18,6 +18,7 @@ JOINTS = frozenset(
     {
         "__init__",
         "__main__",
+        "ab",
         "analysis",
         "benchmarks",
         "cli",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scalemark.schema import Analysis, Diff, Suite
 
 EXIT_BAD_INPUT = 2
+_EXIT_INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
@@ -295,6 +296,49 @@ def diff(
 
 
 @app.command()
+def ab(
+    base: Annotated[str, typer.Option("--base", metavar="REV", help="The revision to compare with.")],
+    head: Annotated[
+        str, typer.Option("--head", metavar="REV", help="The revision to judge; WORKTREE: the files as they are.")
+    ] = "WORKTREE",
+    rungs: Annotated[
+        str | None, typer.Option("--rungs", metavar="NAME,…", help="Rungs to train on (default d2w128,d4w256,d6w384).")
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="FILE:FUNCTION", help="Your own model, as in a bench file; may be repeated."),
+    ] = None,
+    time: Annotated[str, typer.Option("--time", metavar="TIME", help="At most so long: 90s, 3m.")] = "3m",
+    margin: Annotated[
+        str, typer.Option("--margin", metavar="PERCENT", help="A smaller slowdown does not count.")
+    ] = "2%",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of models, text and order.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Write pairs and verdicts as JSON.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="OUT", help="Write a table.")] = None,
+) -> None:
+    """Measure two revisions in turn. Exit code: 0 nothing worse, 1 regressed, 2 bad input, 3 inconclusive."""
+    from scalemark.ab import parse_request, run_ab
+    from scalemark.ab.text import ab_lines, ab_markdown
+    from scalemark.record.store import write_whole
+
+    chosen = _choice(device, ("auto", "cpu", "cuda"), "device")
+    request = parse_request(base, head, rungs, task or [], time, margin, chosen, seed)
+    try:
+        found = run_ab(request, lambda words: typer.echo(f"scalemark: {words}", err=True))
+    except KeyboardInterrupt:
+        raise typer.Exit(_EXIT_INTERRUPTED) from None
+    if json:
+        write_whole(found.model_dump_json() + "\n", json)
+    if markdown:
+        write_whole(ab_markdown(found), markdown)
+    typer.echo("\n".join(ab_lines(found)))
+    raise typer.Exit(_diff_exit_code(found.diff))
+
+
+@app.command()
 def export(
     suite: SuiteArgument = None,
     format: Annotated[
@@ -308,7 +352,7 @@ def export(
     from scalemark.export import FORMATS
     from scalemark.record.store import write_whole
 
-    written = FORMATS[_choice(format, tuple(FORMATS), "--format")](_find_suite(suite, results))
+    written = FORMATS[_choice(format, tuple(FORMATS), "format")](_find_suite(suite, results))
     if out:
         write_whole(written, out)
     else:

@@ -11,12 +11,13 @@ import numpy as np
 
 from scalemark.fit.held import ALLOCATION, Held, Quantity, quantities
 from scalemark.fit.loss_fit import LossFit
-from scalemark.fit.loss_law import VAGUE_RATIO
 from scalemark.fit.optimum import Optimum
 from scalemark.fit.rows import Rows
 from scalemark.fit.solver import Array, Mask, solve
 from scalemark.schema import INTERVAL_LEVEL
 
+# An interval this wide (high over low) does not tell the parameter.
+VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "K": 100.0, "alpha": 3.0, "beta": 3.0, "gamma": 3.0, "p": 10.0}
 # Beyond this, the size that is right for ten times the compute is uncertain by more than a factor of two.
 VAGUE_ALLOCATION = float(np.log10(2))
 # Where a profile is evaluated, in units of the half width that is expected; then on in growing steps.

@@ -10,6 +10,7 @@ import numpy as np
 
 from scalemark.errors import FitError
 from scalemark.fit.forms import CHINCHILLA, form_of
+from scalemark.fit.identify import VAGUE_RATIO, identify
 from scalemark.fit.loss_fit import LossFit, fit_law
 from scalemark.fit.loss_holdout import predict_hidden
 from scalemark.fit.prediction import extrapolation, predict_with_scatter, range_of, residual_sd
@@ -18,11 +19,9 @@ from scalemark.fit.solver import Array
 from scalemark.schema import CurvePoint, Estimate, Holdout, Law, Parameter, Range, TrainingRun
 from scalemark.stats import percentile_interval
 
-# An interval this wide (high over low) does not tell the parameter.
 FEWEST_ROWS = CHINCHILLA.fewest_rows
 FARTHEST_CURVE = 10.0
 CURVE_POINTS = 25
-VAGUE_RATIO = {"E": 1.5, "A": 100.0, "B": 100.0, "K": 100.0, "alpha": 3.0, "beta": 3.0, "gamma": 3.0, "p": 10.0}
 MEANINGS = {
     "E": ("nats/token", "loss that no model of this form goes below on this text"),
     "A": ("nats·params^alpha", "loss that small models add"),
@@ -55,7 +54,7 @@ def fit_loss_law(runs: Iterable[TrainingRun], seed: int = 0, with_holdout: bool 
 def law_of(fit: LossFit, rows: Rows, holdout: Holdout | None = None, subject: str | None = None) -> Law:
     """A fit as a law: its parameters for people, its domain and what must be known to read it."""
     log_residuals = np.log(fit.predict(rows.params, rows.tokens)) - np.log(rows.loss)
-    parameters = described(fit.form.parameters, fit.values, fit.draws, fit.at_bound)
+    parameters = _as_told(described(fit.form.parameters, fit.values, fit.draws, fit.at_bound), fit, rows)
     vague = [parameter.name for parameter in parameters if not parameter.identified]
     return Law(
         kind="loss",
@@ -123,6 +122,15 @@ def _repeats_note(rows: Rows) -> str:
         return ""
     most = float(np.nanmax(rows.epochs))
     return f"{repeating} of the runs saw text more than once, up to {most:.1f} times; it counts here as if it were new"
+
+
+def _as_told(parameters: Iterable[Parameter], fit: LossFit, rows: Rows) -> tuple[Parameter, ...]:
+    """Identified is what refits tell and a profile too: refits cannot see that values fit up to a bound."""
+    told = identify(fit, rows)
+    return tuple(
+        parameter.model_copy(update={"identified": parameter.identified and told[parameter.name].identified})
+        for parameter in parameters
+    )
 
 
 def described(names: Sequence[str], values: Array, draws: Array, at_bound: Sequence[bool]) -> tuple[Parameter, ...]:

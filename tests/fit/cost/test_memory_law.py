@@ -82,3 +82,9 @@ def test_residuals_are_what_the_law_says_over_what_was_measured() -> None:
     cells = make_cells()
     law = fit_memory_law(cells)
     assert np.abs(law.residuals).max() < 1e-6
+
+
+def test_where_nothing_is_fixed_that_is_told() -> None:
+    law = fit_memory_law(make_cells())
+    fixed = next(parameter for parameter in law.parameters if parameter.name == "fixed_bytes")
+    assert fixed.identified and fixed.estimate.value == fixed.estimate.high == 0

@@ -83,9 +83,13 @@ def parameters(fitted: Fit, problem: Problem) -> tuple[Parameter, ...]:
 
 
 def _parameter(term: Term, coefficient: float, draws: Array, lowest: float) -> Parameter:
-    """A rate, or the coefficient itself where that may be 0; not identified where it is vague or held by its bound."""
+    """A rate, or the coefficient itself where that may be 0; not identified where it is vague or held by its bound.
+
+    One that is 0 in every replicate is told to be 0: of memory, nothing is fixed where no library keeps a workspace.
+    """
     estimate = percentile_interval(draws, coefficient)
     told = coefficient > lowest * _ABOVE and 0 < estimate.high <= VAGUE_RATIO * estimate.low
+    told = told or estimate.high == 0
     if term.rate_name and estimate.low > 0:
         rate = Estimate(value=1 / estimate.value, low=1 / estimate.high, high=1 / estimate.low, level=estimate.level)
         return Parameter(name=term.rate_name, estimate=rate, unit=term.rate_unit, meaning=term.meaning, identified=told)

@@ -34,7 +34,7 @@ class Timed:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
-        usable = [(cell, cell.accounting, cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
+        usable = [(cell, _counted(cell), cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
         resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
         return cls(
             tuple(accounting for _, accounting, _ in usable),
@@ -55,6 +55,16 @@ def fit_time_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LIMI
     notes = (break_note(found),) if found else ()
     domain = sizes_domain(timed.counted) if timed.counted else {}
     return fit_law(problem, Described("step_time", "s", PHASE_NAMES[phase], domain, notes))
+
+
+def _counted(cell: Cell) -> Accounting:
+    """With attention scores, which suites of before do not have: 4 FLOPs per score and width of a head."""
+    counted, model = cell.accounting, cell.workload.model
+    assert counted is not None
+    if counted.attention_scores is not None or model is None:
+        return counted
+    scores = round(counted.flops.attention_full / (4 * model.d_head))
+    return counted.model_copy(update={"attention_scores": scores})
 
 
 def time_problem(timed: Timed, phase: Phase, limits: Limits, seed: int) -> Problem:
