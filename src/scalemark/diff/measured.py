@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, log
 
+import numpy as np
+
 from scalemark.diff.family import Candidate, Judged, judge_suite, standard_error
 from scalemark.diff.machines import Machines
 from scalemark.diff.noise import RunToRun, mean_over_cells, repeated_logs, run_to_run
@@ -125,14 +127,16 @@ def _centred(pair: _Pair, noise: RunToRun | None) -> _Pair:
 
 
 def _all_cells(pairs: Sequence[_Pair], base: Mapping[str, Cell]) -> Candidate | None:
-    """The mean log ratio of all cells that were judged in one way, with the scatter of that mean."""
+    """The mean log ratio of all cells that were judged in one way, quiet cells weighing more, with its scatter."""
     quantity = "corrected_s" if all(pair.raw for pair in pairs) else "time_s"
-    known = [pair for pair in pairs if pair.noise and (quantity == "corrected_s" or pair.raw is None)]
+    known = {pair: pair.noise for pair in pairs if pair.noise and (quantity == "corrected_s" or pair.raw is None)}
     if len(known) < _FEWEST_FOR_ALL:
         return None
-    means = mean_over_cells([base[pair.key] for pair in known], quantity)
+    weights = [noise.sd**-2 for noise in known.values()]
+    means = mean_over_cells([base[pair.key] for pair in known], quantity, weights)
     noise = run_to_run({ALL_CELLS: means}).get(ALL_CELLS)
-    return Candidate(sum(log(pair.new.value) for pair in known) / len(known) - noise.centre, noise) if noise else None
+    now = float(np.average([log(pair.new.value) for pair in known], weights=weights))
+    return Candidate(now - noise.centre, noise) if noise else None
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

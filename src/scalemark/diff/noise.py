@@ -90,8 +90,8 @@ def repeated_logs(cells: Iterable[Cell], quantity: str) -> dict[str, list[float]
     }
 
 
-def mean_over_cells(cells: Sequence[Cell], quantity: str) -> list[float]:
-    """For each rerun that has all of these cells, the mean of their logarithms."""
+def mean_over_cells(cells: Sequence[Cell], quantity: str, weights: Sequence[float] | None = None) -> list[float]:
+    """For each rerun that has all of these cells, the (weighted) mean of their logarithms."""
     columns = [getattr(cell.repeats, quantity) for cell in cells if cell.repeats]
     rows = zip(*columns, strict=True) if columns and len(columns) == len(cells) else ()
-    return [float(np.log(row).mean()) for row in rows if None not in row]
+    return [float(np.average(np.log(row), weights=weights)) for row in rows if None not in row]
