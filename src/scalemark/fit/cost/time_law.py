@@ -1,7 +1,7 @@
 """Time of a phase as a sum of what every step pays for, fitted to cells that differ in shape alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from zlib import crc32
 
@@ -44,13 +44,22 @@ class Timed:
         )
 
 
-def fit_time_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LIMITS, phase: Phase = "step") -> Law:
+def fit_time_law(
+    cells: Sequence[Cell],
+    seed: int = 0,
+    limits: Limits = _NO_LIMITS,
+    phase: Phase = "step",
+    like: Law | None = None,
+) -> Law:
     """Time of one phase of cells that differ in shape alone; raises FitError where there are too few.
 
-    limits: ceilings measured in the same run, which no term may exceed.
+    limits: ceilings measured in the same run, which no term may exceed. like: a law whose form to take, so that the
+    coefficients of both can be compared; else the form that fits best.
     """
     timed = Timed.of([cell for cell in cells if cell.workload.phase == phase], seed)
     problem = time_problem(timed, phase, limits, seed)
+    if same := tuple(form for form in problem.forms if like and form.text == like.form):
+        problem = replace(problem, forms=same)
     found = _break(problem, phase) if timed.counted else None
     notes = (break_note(found),) if found else ()
     domain = sizes_domain(timed.counted) if timed.counted else {}
