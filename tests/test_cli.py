@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from scalemark import __version__
 from scalemark.cli import app
-from scalemark.record.baseline import save_baseline
+from scalemark.record.baseline import find_baseline, save_baseline
 from scalemark.record.store import ResultsFolder, save_suite
 from scalemark.schema import Diff, Suite, TrainingPlan
 
@@ -216,6 +216,59 @@ def test_diff_writes_json_and_markdown_even_when_it_fails(tmp_path: Path) -> Non
     assert (tmp_path / "diff.md").read_text().startswith("## regressed: slow against base")
 
 
+def test_diff_takes_a_margin_and_refuses_what_is_none(tmp_path: Path) -> None:
+    base = only_first_cell(BASE)
+    (cell,) = base.cells
+    assert cell.time_s
+    slower = base.model_copy(
+        update={"id": "slower", "cells": (cell.model_copy(update={"time_s": cell.time_s.scaled(1.3)}),)}
+    )
+    old, new = saved(base, tmp_path), saved(slower, tmp_path)
+    assert call("diff", old, new).exit_code == 1
+    assert call("diff", old, new, "--margin", "50%").exit_code == 0
+    refused = call("diff", old, new, "--margin", "much")
+    assert refused.exit_code == 2
+    assert "write it like 5% or 0.05" in refused.stderr
+
+
+def test_diff_fails_where_a_cell_is_gone(tmp_path: Path) -> None:
+    fewer = BASE.model_copy(update={"id": "fewer", "cells": BASE.cells[1:]})
+    result = call("diff", saved(BASE, tmp_path), saved(fewer, tmp_path))
+    assert result.exit_code == 1
+    assert "not part of the new run any more" in result.stdout
+
+
+def test_diff_asks_for_a_new_baseline_where_a_run_is_faster(tmp_path: Path) -> None:
+    fast = make_suite("fast", slowdown=0.5).model_copy(update={"training_runs": ()})
+    result = call("diff", saved(BASE.model_copy(update={"training_runs": ()}), tmp_path), saved(fast, tmp_path))
+    assert result.exit_code == 0
+    assert "scalemark baseline save" in result.stdout
+
+
+def test_diff_writes_junit(tmp_path: Path) -> None:
+    old, new = saved(BASE, tmp_path), saved(make_suite("slow", slowdown=2), tmp_path)
+    call("diff", old, new, "--junit", tmp_path / "junit.xml")
+    assert "<failure " in (tmp_path / "junit.xml").read_text()
+
+
+# export
+
+
+@pytest.mark.parametrize("name", ["github-action-benchmark", "bencher", "openmetrics", "csv", "junit"])
+def test_export_prints_or_writes_the_same(tmp_path: Path, name: str) -> None:
+    suite, out = saved(BASE, tmp_path), tmp_path / "out" / "exported"
+    printed = call("export", suite, "--format", name)
+    assert printed.exit_code == 0
+    assert call("export", suite, "--format", name, "--out", out).stdout == ""
+    assert out.read_bytes().decode() == printed.stdout_bytes.decode()
+
+
+def test_export_names_the_formats_that_there_are(tmp_path: Path) -> None:
+    result = call("export", saved(BASE, tmp_path), "--format", "xlsx")
+    assert result.exit_code == 2
+    assert "choose from github-action-benchmark, bencher, openmetrics, csv, junit" in result.stderr
+
+
 # baseline
 
 
@@ -227,6 +280,22 @@ def test_baseline_save_without_a_name_takes_the_newest_run(tmp_path: Path) -> No
     assert (tmp_path / "baselines/machine-under-test/20260102-000000-bbbb.json").exists()
     listed = call("baseline", "list", "--results", tmp_path)
     assert "machine-under-test  20260102-000000-bbbb" in listed.stdout
+
+
+def test_baseline_save_runs_its_cells_again_where_it_is_asked_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scalemark import repeating
+
+    monkeypatch.setattr(repeating, "_rerun", lambda request, suite, number, n, tell: make_suite("again", seed=number))
+    assert call("baseline", "save", started(BASE, tmp_path), "--repeat", 4, "--results", tmp_path).exit_code == 0
+    kept = find_baseline(tmp_path, BASE.machine.id)
+    assert kept and all(cell.repeats and len(cell.repeats.time_s) == 4 for cell in kept.cells)
+
+
+def test_a_fake_suite_is_not_run_again(tmp_path: Path) -> None:
+    folder = started(BASE.model_copy(update={"fake": True}), tmp_path)
+    assert call("baseline", "save", folder, "--repeat", 4, "--results", tmp_path).exit_code == 2
 
 
 def test_a_fake_suite_cannot_become_a_baseline(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import scalemark
 
 SOURCE_ROOT = Path(scalemark.__file__).parent
 BASE = frozenset({"errors", "units", "schema", "stats", "system"})
-WITHOUT_TORCH = BASE | {"process", "record", "fit", "plan", "diff", "report"}
+WITHOUT_TORCH = BASE | {"process", "record", "fit", "plan", "diff", "export", "report"}
 JOINTS = frozenset(
     {
         "__init__",
@@ -22,12 +22,14 @@ JOINTS = frozenset(
         "analysis",
         "benchmarks",
         "cli",
+        "comparing",
         "diagnosis",
         "doctor",
         "fitting",
         "live",
         "planning",
         "plugin",
+        "repeating",
         "session",
         "smoke",
         "training",
@@ -49,6 +51,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "fit": BASE,
     "plan": BASE | {"fit", "model"},
     "diff": BASE,
+    "export": BASE,
     "report": BASE,
 }
 

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from factories import make_suite
 
-from scalemark.record.store import load_suite
-from scalemark.schema import Suite
+from scalemark.plugin import ScalePlugin
+from scalemark.record.store import load_suite, save_suite
+from scalemark.schema import Analysis, Comparison, Diff, Suite
 
 BENCH = """
     import pytest, torch
@@ -99,6 +102,7 @@ def test_disabled_benchmarks_run_once_and_measure_nothing(project):
         (("--scale-stated-power", "-5"), "give --scale-stated-power a positive number"),
         (("--scale-rungs", "d4w256,d0w0"), "there is no rung 'd0w0'"),
         (("--scale-results", "/proc/none"), "cannot write results to /proc/none"),
+        (("--scale-baseline", "nowhere.json"), "there is no suite at nowhere.json"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_to_do(project, arguments, says):
@@ -108,6 +112,44 @@ def test_bad_input_is_one_line_that_says_what_to_do(project, arguments, says):
     assert says in text
     assert "Traceback" not in text
     assert not list(project.path.glob("results/runs/*"))
+
+
+def test_a_run_is_compared_with_what_is_named_and_fails_where_it_must(project):
+    """The base shares no cell with the run: nothing could be checked, which the strict gate does not let pass."""
+    save_suite(make_suite("named"), project.path / "named.json")
+    gate = ("--scale-baseline", "named.json", "--scale-fail-on", "inconclusive")
+    result = project.runpytest_subprocess(*QUICK, "-k", "step", *gate)
+    assert result.ret == 1
+    output = result.stdout.str()
+    assert "failed by --scale-fail-on inconclusive: not_comparable" in output
+    assert "Against baseline named" in output
+
+
+@pytest.mark.parametrize(
+    ("verdict", "fail_on", "fails"),
+    [
+        ("regressed", "regressed", True),
+        ("regressed", "never", False),
+        ("inconclusive", "regressed", False),
+        ("inconclusive", "inconclusive", True),
+        ("same", "inconclusive", False),
+    ],
+)
+def test_the_gate_fails_what_it_is_asked_to(verdict, fail_on, fails):
+    plugin = ScalePlugin(SimpleNamespace(getoption=lambda name: fail_on))
+    told = Comparison(subject="d4w256", metric="time_s", verdict=verdict)
+    diff = Diff(base_id="old", new_id="new", verdict=verdict, comparisons=(told,))
+    plugin.analysis = Analysis(suite=make_suite(), diff=diff)
+    assert bool(plugin._gate()) is fails
+
+
+def test_no_baseline_passes_unless_the_gate_is_strict():
+    for fail_on, fails in (("regressed", False), ("inconclusive", True)):
+        plugin = ScalePlugin(SimpleNamespace(getoption=lambda name, fail_on=fail_on: fail_on))
+        plugin.analysis = Analysis(suite=make_suite(), no_diff_reason="no baseline of this machine")
+        said = plugin._gate()
+        assert bool(said) is fails
+        assert said is None or said.endswith("not_comparable (no baseline of this machine)")
 
 
 def test_a_device_that_is_not_there_ends_the_run_with_one_line(project):

@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_numbers_are_generated_from_the_committed_suite() -> None:
-    (machine,) = set(re.findall(r"results/([\w.-]+)/report\.md", README))
+    machine, *_ = re.findall(r"results/([\w.-]+)/report\.md", README)  # the first is the one that it shows
     newest = [b for b in list_baselines(ROOT / "results") if b.suite.machine.id == machine][-1]
     assert fill(README, analyse(load_suite(newest.path))) == README, (
         f"run: scalemark report {newest.path.relative_to(ROOT)} --readme README.md"

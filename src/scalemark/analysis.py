@@ -94,9 +94,9 @@ def _fit_all(fits: dict[LawKind, Callable[[], Law]]) -> tuple[dict[LawKind, Law]
 
 
 def _diff(suite: Suite, baseline: Suite | None) -> Diff | None:
-    from scalemark.diff import compare
+    from scalemark.comparing import compare_suites
 
-    return compare(baseline, suite) if baseline else None
+    return compare_suites(baseline, suite) if baseline else None
 
 
 def _curves(laws: dict[LawKind, Law], suite: Suite) -> dict[LawKind, tuple[CurvePoint, ...]]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from scalemark.schema import Analysis, Diff, Suite
 
 EXIT_BAD_INPUT = 2
-_EXIT_REGRESSED, _EXIT_INCONCLUSIVE, _EXIT_NOT_COMPARABLE = 1, 3, 4
 _EXIT_INTERRUPTED = 130
 
 
@@ -269,19 +268,29 @@ def plan(
 def diff(
     base: Annotated[Path, typer.Argument(metavar="BASE", help="A suite.json or a run's folder.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The suite to judge.")],
-    json: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the comparisons as JSON.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write a table.")] = None,
+    margin: Annotated[
+        str | None,
+        typer.Option("--margin", metavar="SHARE", help="No smaller change of time or energy is called one: 5%."),
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the comparisons as JSON.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", metavar="OUT", help="Write a table.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", metavar="OUT", help="Write JUnit XML.")] = None,
 ) -> None:
     """Compare two suites. Exit code: 0 nothing worse, 1 regressed, 2 bad input, 3 inconclusive, 4 not comparable."""
-    from scalemark.diff import compare
+    from scalemark.comparing import compare_suites
     from scalemark.diff.text import diff_lines, diff_markdown
+    from scalemark.export.junit import diff_junit
     from scalemark.record.store import load_suite, write_whole
+    from scalemark.units import parse_fraction
 
-    found = compare(load_suite(base), load_suite(new))
+    least = parse_fraction(margin) if margin is not None else None
+    found = compare_suites(load_suite(base), load_suite(new), least)
     if json:
         write_whole(found.model_dump_json(indent=1) + "\n", json)
     if markdown:
         write_whole(diff_markdown(found), markdown)
+    if junit:
+        write_whole(diff_junit(found), junit)
     typer.echo("\n".join(diff_lines(found)))
     raise typer.Exit(_diff_exit_code(found))
 
@@ -315,7 +324,7 @@ def ab(
     from scalemark.ab.text import ab_lines, ab_markdown
     from scalemark.record.store import write_whole
 
-    chosen = _choice(device, ("auto", "cpu", "cuda"), "--device")
+    chosen = _choice(device, ("auto", "cpu", "cuda"), "device")
     request = parse_request(base, head, rungs, task or [], time, margin, chosen, seed)
     try:
         found = run_ab(request, lambda words: typer.echo(f"scalemark: {words}", err=True))
@@ -327,6 +336,27 @@ def ab(
         write_whole(ab_markdown(found), markdown)
     typer.echo("\n".join(ab_lines(found)))
     raise typer.Exit(_diff_exit_code(found.diff))
+
+
+@app.command()
+def export(
+    suite: SuiteArgument = None,
+    format: Annotated[
+        str,
+        typer.Option("--format", metavar="NAME", help="github-action-benchmark, bencher, openmetrics, csv or junit."),
+    ] = "csv",
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a file; else print.")] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Write a suite in the format of another tool."""
+    from scalemark.export import FORMATS
+    from scalemark.record.store import write_whole
+
+    written = FORMATS[_choice(format, tuple(FORMATS), "format")](_find_suite(suite, results))
+    if out:
+        write_whole(written, out)
+    else:
+        typer.echo(written, nl=False)
 
 
 @app.command()
@@ -354,11 +384,26 @@ def report(
 
 
 @baseline_app.command("save")
-def save(suite: SuiteArgument = None, results: ResultsOption = DEFAULT_RESULTS) -> None:
-    """Keep a suite as a baseline of its machine."""
-    from scalemark.record.baseline import save_baseline
+def save(
+    suite: SuiteArgument = None,
+    repeat: Annotated[
+        int,
+        typer.Option(
+            "--repeat", min=0, metavar="N", help="Run its cells N times more, so that margins come from their noise."
+        ),
+    ] = 0,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Keep a suite as a baseline of its machine; with --repeat 10, how far runs of the same code differ beside it."""
+    from scalemark.record.baseline import check_usable, save_baseline
 
-    typer.echo(f"baseline: {save_baseline(_find_suite(suite, results), results)}")
+    kept = _find_suite(suite, results)
+    if repeat:
+        from scalemark.repeating import repeat_cells
+
+        check_usable(kept)
+        kept = repeat_cells(kept, repeat, results, lambda line: typer.echo(line, err=True))
+    typer.echo(f"baseline: {save_baseline(kept, results)}")
 
 
 @baseline_app.command("list")
@@ -436,7 +481,6 @@ def _terminal_columns() -> int:
 
 
 def _diff_exit_code(diff: "Diff") -> int:
-    """Of the verdict; where not one thing stood on both sides, nothing was checked, which must not pass for good."""
-    if not {comparison.verdict for comparison in diff.comparisons} - {"missing", "new", "incomparable"}:
-        return _EXIT_NOT_COMPARABLE
-    return {"regressed": _EXIT_REGRESSED, "inconclusive": _EXIT_INCONCLUSIVE}.get(diff.verdict, 0)
+    from scalemark.diff.gate import EXIT_CODES, outcome
+
+    return EXIT_CODES[outcome(diff)]

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -41,6 +41,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         metavar="WATTS",
         help="what the device draws under load, to estimate energy in a column of its own (default: no estimate)",
+    )
+    group.addoption(
+        "--scale-baseline",
+        default="auto",
+        metavar="WHICH",
+        help="auto (default): this machine's newest baseline; a suite.json or a run's folder; or none",
+    )
+    group.addoption(
+        "--scale-fail-on",
+        default="never",
+        choices=("regressed", "inconclusive", "never"),
+        help="fail where the run is worse than the baseline, or also where that cannot be told (default: never)",
     )
     group.addoption(
         "--scale-seed", type=int, default=0, metavar="N", help="seed of data, models and orders (default 0)"
@@ -73,6 +85,7 @@ class ScalePlugin:
         self.analysis: Analysis | None = None
         self.paths: dict[str, Path] = {}
         self.complaints: list[str] = []
+        self.against: Suite | Literal["auto", "none"] = "auto"
 
     @property
     def results_root(self) -> Path:
@@ -111,6 +124,7 @@ class ScalePlugin:
             request = self._request(items)
             if self.disabled:
                 return
+            self.against = self._baseline()
             self._measure(request)
         _mark(items, self)
 
@@ -132,6 +146,15 @@ class ScalePlugin:
         )
         check(request)
         return request
+
+    def _baseline(self) -> "Suite | Literal['auto', 'none']":
+        """What --scale-baseline names; one that cannot be read is found before anything is measured."""
+        from scalemark.record.store import load_suite
+
+        which: str = self.config.getoption("scale_baseline")
+        if which == "auto":
+            return "auto"
+        return "none" if which == "none" else load_suite(Path(which))
 
     def _selection(self) -> str | None:
         """How the cells were narrowed down: by keyword, marker, rung, file or test; None for a whole folder."""
@@ -158,14 +181,29 @@ class ScalePlugin:
         terminal.write_line("")
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Fit, diff and report what was measured; the suite is on disk already."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fit, diff and report what was measured; the suite is on disk already. Then the gate."""
         if self.suite is None or self.session is None:
             return
         from scalemark.session import conclude
 
-        self.analysis, self.paths, complaints = conclude(self.suite, self.session.folder, self.results_root)
+        run = self.session.folder
+        self.analysis, self.paths, complaints = conclude(self.suite, run, self.results_root, self.against)
         self.complaints.extend(complaints)
+        if (verdict := self._gate()) and session.exitstatus == pytest.ExitCode.OK:
+            self.complaints.append(verdict)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _gate(self) -> str | None:
+        """Why the run fails, or None where it does not."""
+        from scalemark.diff.gate import fails, outcome
+
+        assert self.analysis is not None
+        fail_on = self.config.getoption("scale_fail_on")
+        found = outcome(self.analysis.diff) if self.analysis.diff else "not_comparable"
+        reason = self.analysis.no_diff_reason
+        says = f"{found} ({reason})" if reason else found
+        return f"failed by --scale-fail-on {fail_on}: {says}" if fails(found, fail_on) else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

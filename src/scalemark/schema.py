@@ -13,10 +13,12 @@ measurement. The file format is `Suite`; its version and history:
        memory of a phase; energy with its counter's properties; every matrix product of the ceiling; the workers
     3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
        whether others ran beside them; the corpus; runs that went on after an interruption
+    4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
 """
 
 import json
 from hashlib import sha256
+from math import exp, log
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -34,7 +36,7 @@ from pydantic import (
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 INTERVAL_LEVEL = 0.9
 
 Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
@@ -208,7 +210,8 @@ _FORWARD_PASSES: dict[Phase, int] = {"forward": 1, "eval": 1, "backward": 2, "st
 class Accounting(Frozen):
     """What follows from the shape alone, for one batch: the same on every machine, so it is gated exactly.
 
-    items: tokens of a batch (samples, for a task that is not a language model).
+    items: tokens of a batch (samples, for a task that is not a language model). attention_scores: one for each head,
+    layer and pair of tokens, all pairs; None in suites of before it was counted.
     source: 'shape' where a formula gave it, 'counted' where the built module was counted.
     """
 
@@ -223,6 +226,7 @@ class Accounting(Frozen):
     optimizer_state_bytes: int
     activation_bytes: int | None = None
     logits_bytes: int | None = None
+    attention_scores: int | None = None
     source: Literal["shape", "counted"] = "shape"
 
     @property
@@ -360,6 +364,30 @@ class ControlVariate(Frozen):
     coefficients: dict[Reference, Annotated[float, Field(ge=0, le=1)]]
     references_s: dict[Reference, PositiveFloat]
 
+    def factor_at(self, references_s: dict[Reference, float]) -> float:
+        """What the corrected time is multiplied by, to be that of a moment at which the kernels take `references_s`.
+
+        A kernel that only one side ran leaves the time as it is.
+        """
+        logs = [
+            coefficient * log(references_s[kernel] / self.references_s[kernel])
+            for kernel, coefficient in self.coefficients.items()
+            if kernel in references_s
+        ]
+        return exp(sum(logs))
+
+
+class Repeats(Frozen):
+    """What whole reruns of the same code on the same machine gave for one cell: how far runs differ by themselves.
+
+    One value per rerun, in the same order in all cells of a suite, None where a rerun has none. time_s: medians as
+    measured. corrected_s: at the reference kernels' times of the suite that this stands in. joules: of one round.
+    """
+
+    time_s: tuple[PositiveFloat | None, ...] = ()
+    corrected_s: tuple[PositiveFloat | None, ...] = ()
+    joules: tuple[PositiveFloat | None, ...] = ()
+
 
 class MeasurementWarning(Frozen):
     """Something that makes a number worse than it looks, ending in advice."""
@@ -375,7 +403,7 @@ class Cell(Frozen):
     median with the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks.
     once_s: what the first round takes beyond a steady one (compilation, lazy state). Rates follow from `typical_s`.
     mfu, hfu: model and hardware FLOP/s over the GEMM ceiling of the same run and dtype. vendor_mfu: over the vendor's
-    peak, for a device in the table of `record.peaks`.
+    peak, for a device in the table of `record.peaks`. repeats: only in a baseline, what reruns gave.
     """
 
     workload: Workload
@@ -398,6 +426,7 @@ class Cell(Frozen):
     predicted_memory: PredictedMemory | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    repeats: Repeats | None = None
 
     @property
     def typical_s(self) -> Estimate | None:
@@ -973,21 +1002,57 @@ class TrainingPlan(Frozen):
 
 
 class Comparison(Frozen):
-    """What diff says of one thing. ratio: new over base, for a measured quantity."""
+    """What diff says of one thing. ratio: new over base, for a measured quantity.
+
+    raw_ratio: the same as measured, where what is judged had the machine's slow moments taken out. margin: the change
+    that the verdict asks for, 0.05 reads '5 %'.
+    """
 
     subject: str
     metric: str
     base: float | None = None
     new: float | None = None
     ratio: Estimate | None = None
+    raw_ratio: Estimate | None = None
+    margin: NonNegativeFloat | None = None
     verdict: VerdictName
+    reason: str | None = None
+
+
+class LawPoint(Frozen):
+    """Two laws at one place. ratio: new over base, with the band that holds at all places of its law together.
+
+    where: a model (and its tokens). extrapolation: how far beyond what either law was fitted to, 1 inside.
+    """
+
+    where: str
+    role: Literal["rung", "pivot", "target"]
+    base: float
+    new: float
+    ratio: Estimate
+    extrapolation: float = 1.0
+
+
+class LawDiff(Frozen):
+    """Two fits of one law, compared as predictions. The coefficients explain the verdict and do not make it.
+
+    p_worse: how often laws that do not differ by more than the margin would differ so much at some place.
+    """
+
+    kind: LawKind
+    verdict: VerdictName
+    margin: NonNegativeFloat
+    p_worse: Annotated[float, Field(ge=0, le=1)] | None = None
+    points: tuple[LawPoint, ...] = ()
+    explanation: tuple[str, ...] = ()
     reason: str | None = None
 
 
 class Diff(Frozen):
     """A suite against a baseline. advisory: another machine, so time says nothing of the code.
 
-    verdict: the worst of the comparisons.
+    verdict: the worst of the comparisons, and of the laws that decide. n_repeats: reruns that the margins come from; 0
+    where the baseline stores none.
     """
 
     base_id: str
@@ -995,7 +1060,9 @@ class Diff(Frozen):
     verdict: VerdictName
     advisory: bool = False
     comparisons: tuple[Comparison, ...] = ()
+    laws: tuple[LawDiff, ...] = ()
     differing_fields: tuple[str, ...] = ()
+    n_repeats: NonNegativeInt = 0
 
 
 class AbSide(Frozen):

@@ -372,17 +372,18 @@ def finish(session: Session, complete: bool) -> Suite:
     return suite
 
 
-def conclude(suite: Suite, folder: RunFolder, results_root: Path) -> tuple[Analysis, dict[str, Path], Sequence[str]]:
+def conclude(
+    suite: Suite, folder: RunFolder, results_root: Path, against: Suite | Literal["auto", "none"] = "auto"
+) -> tuple[Analysis, dict[str, Path], Sequence[str]]:
     """Fit, diff and report: the analysis, the files written, and what could not be written and why.
 
-    A grid alone is not compared: a baseline is a whole run, and all else in it would be missing.
+    against: what to compare with; auto takes the newest baseline of this machine. A grid alone is not compared: a
+    baseline is a whole run, and all else in it would be missing.
     """
     from scalemark.analysis import analyse
 
-    baseline = find_baseline(results_root, suite.machine.id) if suite.cells else None
-    reason = f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"
-    alone = "a grid of training runs alone is not compared with a baseline"
-    analysis = analyse(suite, baseline, reason if suite.cells else alone)
+    baseline, reason = _baseline_for(suite, results_root, against)
+    analysis = analyse(suite, baseline, reason)
     paths = {"suite": folder.suite_path}
     try:
         from scalemark.report.html import write_html
@@ -393,3 +394,15 @@ def conclude(suite: Suite, folder: RunFolder, results_root: Path) -> tuple[Analy
     except ScalemarkError as error:
         return analysis, paths, [f"no report: {error}"]
     return analysis, paths, []
+
+
+def _baseline_for(
+    suite: Suite, results_root: Path, against: Suite | Literal["auto", "none"]
+) -> tuple[Suite | None, str]:
+    """What the suite is compared with, and the reason where that is nothing."""
+    if not suite.cells:
+        return None, "a grid of training runs alone is not compared with a baseline"
+    if against == "none":
+        return None, "no comparison was asked for"
+    baseline = find_baseline(results_root, suite.machine.id) if against == "auto" else against
+    return baseline, f"no baseline of {suite.machine.id}: `scalemark baseline save` makes this run one"

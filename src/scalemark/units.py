@@ -3,7 +3,7 @@
 import re
 from math import floor, isfinite, log10
 
-from scalemark.errors import BudgetError
+from scalemark.errors import BudgetError, InputError
 
 _SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SI_STEPS = [
@@ -38,6 +38,21 @@ def parse_duration_s(text: str) -> float:
     if seconds <= 0:
         raise BudgetError(f"a budget of {text!r} leaves no time: give at least 30s")
     return seconds
+
+
+def parse_fraction(text: str) -> float:
+    """0.05 from '5%', '5 %' or '0.05'.
+
+    Raises InputError where the text is no share between 0 and 1.
+    """
+    number, percent, rest = text.strip().partition("%")
+    try:
+        value = float(number) / (100 if percent else 1)
+    except ValueError:
+        value = -1.0
+    if rest or not 0 <= value < 1:
+        raise InputError(f"cannot read {text!r} as a share: write it like 5% or 0.05")
+    return value
 
 
 def significant(value: float, digits: int = 3) -> str:

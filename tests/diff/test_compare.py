@@ -247,9 +247,9 @@ def test_a_cell_too_large_for_another_machine_says_nothing_of_the_code() -> None
     assert the(compare(BASE, with_cell(elsewhere, **unmeasured("failed"))), "time_s").verdict == "regressed"
 
 
-def test_a_skipped_cell_is_missing_with_its_reason() -> None:
+def test_a_skipped_cell_is_undecided_with_its_reason() -> None:
     found = the(compare(BASE, with_cell(BASE, **unmeasured("skipped", "no time left"))), "time_s")
-    assert (found.verdict, found.reason) == ("missing", "skipped: no time left")
+    assert (found.verdict, found.reason) == ("inconclusive", "skipped: no time left")
 
 
 def test_a_cell_that_ends_again_improves_and_one_that_never_did_stays() -> None:

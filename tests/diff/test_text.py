@@ -2,7 +2,7 @@
 
 from factories import estimate
 
-from scalemark.diff.text import diff_lines, diff_markdown
+from scalemark.diff.text import diff_lines, diff_markdown, first_regressions
 from scalemark.schema import Comparison, Diff
 
 SLOWER = Comparison(
@@ -52,3 +52,22 @@ def test_a_reason_cannot_break_the_table() -> None:
 
 def test_two_empty_suites_are_told_as_nothing_to_compare() -> None:
     assert diff_lines(make_diff())[-1] == "nothing to compare."
+
+
+def test_a_regression_names_the_operators_that_changed_in_its_cell() -> None:
+    operators = Comparison(
+        subject="d4w256", metric="operators_total", base=12, new=13, verdict="regressed", reason="aten.mm 12 -> 13"
+    )
+    first, second = first_regressions(make_diff(SLOWER, operators))
+    assert first.startswith("d4w256: time_s 1.50 ms → 1.80 ms") and first.endswith("cause: aten.mm 12 -> 13")
+    assert "cause" not in second
+    assert f"- **{first}**" in diff_markdown(make_diff(SLOWER, operators))
+
+
+def test_both_the_judged_and_the_measured_ratio_are_shown_with_the_margin() -> None:
+    corrected = SLOWER.model_copy(update={"raw_ratio": estimate(1.31), "margin": 0.08})
+    assert "1.200× [1.176, 1.224], as measured 1.310×, margin 8 %" in diff_lines(make_diff(corrected))[1]
+
+
+def test_margins_of_reruns_are_said_to_be_theirs() -> None:
+    assert any("10 reruns" in line for line in diff_lines(make_diff(SAME, n_repeats=10)))

@@ -19,6 +19,7 @@ from scalemark.fit.repeated import (
     predict_repeated_loss,
     worse_with_size,
 )
+from scalemark.fit.rows import Rows
 from scalemark.schema import Law, ModelConfig, TrainingRun
 
 PLAIN = np.array(list(factories.TRUE_LOSS_LAW.values()))
@@ -129,7 +130,7 @@ def test_the_published_constants_give_the_published_ratio_of_size_to_tokens() ->
 
 
 def test_the_jacobian_is_the_slope_of_the_residuals() -> None:
-    rows = repeated._rows(make_runs(noise=0.01))
+    rows = Rows.of(make_runs(noise=0.01))
     problem = repeated._Repeats.of(rows.only(rows.repeats))
     theta, step = np.append(PLAIN, [1.5, 0.5])[None], 1e-6
     for column in (5, 6):

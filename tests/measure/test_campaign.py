@@ -41,7 +41,7 @@ def site(tmp_path) -> Site:
 
 def carried_out(site: Site, *workloads: Workload) -> list[JournalEntry]:
     entries: list[JournalEntry] = []
-    plan = Plan(tuple(PlannedCell(one, None, 0.001) for one in workloads), (), budget_s=20, energy=False)
+    plan = Plan(tuple(PlannedCell(one, None, 0.001) for one in workloads), (), budget_s=20, energy=False, worker_s=3.0)
     Campaign(plan, site, entries.append, lambda _: None, "no counter here", lambda: {"load_average_1min": 0.5}).run()
     return entries
 

@@ -142,3 +142,11 @@ def test_logits_bytes_are_those_of_the_logits() -> None:
 
 def test_items_are_the_tokens_of_a_batch() -> None:
     assert account(DIAGONAL[0], batch=3, seq_len=5).items == 15
+
+
+def test_narrower_heads_have_more_scores_for_the_same_flops() -> None:
+    wide, narrow = (account(ModelConfig(n_layer=3, d_model=128, n_head=heads), 2, 64) for heads in (2, 8))
+    assert wide.flops == narrow.flops
+    assert wide.attention_scores == 3 * 2 * 2 * 64**2
+    assert narrow.attention_scores == 4 * wide.attention_scores
+    assert wide.flops.attention_full == 4 * 64 * wide.attention_scores

@@ -4,21 +4,26 @@
     parameters, FLOPs, bytes by shape   exact                    exact
     allocated peak memory               exact                    exact on the same torch build and device
     operators and their bytes           exact                    exact on the same torch build
-    time                                interval and margin      incomparable, the ratio is given as advice
+    time, energy (`diff.measured`)      by reruns or intervals   incomparable, the ratio is given as advice
     seeded validation loss              exact but for rounding   incomparable
+    laws (`diff.laws`)                  as predictions           incomparable
 
-Not compared: resident memory, which the allocator's mood moves, and energy and training time, which carry no interval.
+Not compared: resident memory, which the allocator's mood moves, and training time, which carries no interval.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 
-from scalemark.diff.verdict import judge_counter, judge_loss, judge_ratio, ratio_of, worst
+from scalemark.diff.machines import Machines
+from scalemark.diff.measured import ALL_CELLS, compare_measured, n_repeats
+from scalemark.diff.presence import judge_presence
+from scalemark.diff.verdict import judge_counter, judge_loss, worst
 from scalemark.schema import (
     Accounting,
     Cell,
     Comparison,
     Diff,
+    LawDiff,
     Machine,
     Operators,
     Suite,
@@ -26,87 +31,61 @@ from scalemark.schema import (
     VerdictName,
 )
 
-TIME, PEAK_MEMORY, LOSS = "time_s", "peak_allocated_bytes", "validation_loss"
-# Only these facts of a machine decide what torch allocates: its build, its kernels, and a buffer for every thread.
-_TORCH_BUILD = ("torch", "cuda", "blas", "onednn", "torch_cpu_capability", "float32_matmul_precision", "threads")
-# What decides which operators a model comes apart into: not the kernels inside them, nor how many threads share one.
-_OPERATOR_SET = ("architecture", "torch", "cuda", "onednn")
+PEAK_MEMORY, LOSS = "peak_allocated_bytes", "validation_loss"
 _MOST_OPERATORS_NAMED = 5
-_LIMITED_BY_MACHINE = ("oom", "predicted_oom", "timeout")
 
 
-def compare(base: Suite, new: Suite) -> Diff:
-    """What `new` says against `base`. The verdict is the worst of the parts, as `verdict.worst` orders them."""
-    machines = _Machines(base.machine, new.machine)
-    comparisons = (*_compare_cells(base, new, machines), *_compare_runs(base, new, machines))
+def compare(base: Suite, new: Suite, margin: float | None = None, laws: Iterable[LawDiff] = ()) -> Diff:
+    """What `new` says against `base`. The verdict is the worst of the parts, as `verdict.worst` orders them.
+
+    margin: no smaller change of a time or an energy is called one, 0.05 reads '5 %'. laws: as `diff.laws` judged them;
+    one that is undecided says nothing that its cells do not.
+    """
+    machines = Machines(base.machine, new.machine)
+    comparisons = (*_compare_cells(base, new, machines, margin), *_compare_runs(base, new, machines))
+    laws = tuple(laws)
+    decided = [law.verdict for law in laws if law.verdict in ("regressed", "improved")]
     return Diff(
         base_id=base.id,
         new_id=new.id,
-        verdict=worst(comparison.verdict for comparison in comparisons),
+        verdict=worst([*(comparison.verdict for comparison in comparisons), *decided]),
         advisory=machines.differ,
         comparisons=comparisons,
+        laws=laws,
         differing_fields=machines.differing_fields,
+        n_repeats=n_repeats(base.cells),
     )
 
 
 def compare_exact(before: Cell, after: Cell, machine: Machine) -> Iterator[Comparison]:
     """What the same code gives on every run: counters, peak memory and operators of one cell, on one machine."""
-    machines = _Machines(machine, machine)
+    machines = Machines(machine, machine)
     yield from _compare_counters(before, after)
     yield from _compare_memory(before, after, machines)
     yield from _compare_operators(before, after, machines)
 
 
-class _Machines:
-    """What two machines have in common, as far as it decides what may be compared."""
-
-    def __init__(self, base: Machine, new: Machine) -> None:
-        names = sorted(base.identity.keys() | new.identity.keys())
-        self.differ = base.id != new.id
-        differing = tuple(name for name in names if base.identity.get(name) != new.identity.get(name))
-        self.differing_fields = (differing or ("id",)) if self.differ else ()
-
-    @property
-    def reason(self) -> str:
-        return f"another machine: {', '.join(self.differing_fields)} differ"
-
-    def reason_against_memory(self, device: str) -> str | None:
-        """Why allocated bytes cannot be compared, or None where they can."""
-        return self._reason_against(_TORCH_BUILD, device)
-
-    def reason_against_operators(self, device: str) -> str | None:
-        """Why operators cannot be compared, or None where they can."""
-        return self._reason_against(_OPERATOR_SET, device)
-
-    def _reason_against(self, facts: tuple[str, ...], device: str) -> str | None:
-        decisive = (*facts, "gpu") if device == "cuda" else facts
-        differing = [name for name in self.differing_fields if name in decisive]
-        return f"another torch build or device: {', '.join(differing)} differ" if differing else None
-
-
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def _compare_cells(base: Suite, new: Suite, machines: _Machines) -> Iterator[Comparison]:
+def _compare_cells(base: Suite, new: Suite, machines: Machines, margin: float | None) -> Iterator[Comparison]:
     base_cells = {cell.workload.key: cell for cell in base.cells}
     new_cells = {cell.workload.key: cell for cell in new.cells}
-    for key in _asked_for(base_cells, new_cells, new):
+    keys = _asked_for(base_cells, new_cells, new)
+    measured = compare_measured(keys, base_cells, new_cells, machines, margin)
+    for key in keys:
         before, after = base_cells.get(key), new_cells.get(key)
         if before and after:
             yield from _compare_counters(before, after)
             yield from _compare_memory(before, after, machines)
             yield from _compare_operators(before, after, machines)
-        if not _both_skipped(before, after):
-            yield from _compare_time(key, before, after, machines)
+        yield from measured[key]
+    yield from measured.get(ALL_CELLS, [])
 
 
 def _asked_for(base: Mapping[str, object], new: Mapping[str, object], suite: Suite) -> list[str]:
     """Keys to compare: all, but for those that a run narrowed down (`-k`, one file) did not ask for."""
     return list(new if suite.settings.selection else {**base, **new})
-
-
-def _both_skipped(before: Cell | TrainingRun | None, after: Cell | TrainingRun | None) -> bool:
-    return before is not None and after is not None and before.status == after.status == "skipped"
 
 
 def _compare_counters(before: Cell, after: Cell) -> Iterator[Comparison]:
@@ -140,7 +119,7 @@ def _counters(accounting: Accounting | None) -> dict[str, float]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _compare_memory(before: Cell, after: Cell, machines: _Machines) -> Iterator[Comparison]:
+def _compare_memory(before: Cell, after: Cell, machines: Machines) -> Iterator[Comparison]:
     base = before.memory.allocated_bytes if before.memory else None
     new = after.memory.allocated_bytes if after.memory else None
     if base is None and new is None:
@@ -155,13 +134,13 @@ def _compare_memory(before: Cell, after: Cell, machines: _Machines) -> Iterator[
     )
 
 
-def _why_memory_differs_in_kind(before: Cell, after: Cell, machines: _Machines) -> str | None:
+def _why_memory_differs_in_kind(before: Cell, after: Cell, machines: Machines) -> str | None:
     if before.memory and after.memory and before.memory.method != after.memory.method:
         return f"observed in two ways: {before.memory.method}, then {after.memory.method}"
     return machines.reason_against_memory(before.workload.device)
 
 
-def _compare_operators(before: Cell, after: Cell, machines: _Machines) -> Iterator[Comparison]:
+def _compare_operators(before: Cell, after: Cell, machines: Machines) -> Iterator[Comparison]:
     """Where both sides counted them; a suite of the first format has none, which says nothing of the code."""
     if before.operators is None or after.operators is None:
         return
@@ -197,54 +176,10 @@ def _changed_calls(base: Mapping[str, int], new: Mapping[str, int]) -> str | Non
     return ", ".join([*parts, *([f"{more} more"] if more > 0 else [])]) or None
 
 
-def _compare_time(key: str, before: Cell | None, after: Cell | None, machines: _Machines) -> Iterator[Comparison]:
-    base = before.time_s if before and before.status == "ok" else None
-    new = after.time_s if after and after.status == "ok" else None
-    ratio = ratio_of(new, base) if base and new else None
-    if ratio:
-        verdict: VerdictName = "incomparable" if machines.differ else judge_ratio(ratio)
-        reason = machines.reason if machines.differ else None
-    else:
-        verdict, reason = _judge_presence(before, after, machines)
-    yield Comparison(
-        subject=key,
-        metric=TIME,
-        base=base.value if base else None,
-        new=new.value if new else None,
-        ratio=ratio,
-        verdict=verdict,
-        reason=reason,
-    )
-
-
-def _judge_presence(
-    before: Cell | TrainingRun | None, after: Cell | TrainingRun | None, machines: _Machines
-) -> tuple[VerdictName, str | None]:
-    """Where at most one side has a result. A cell that did not fit another machine says nothing of the code."""
-    if before is None or before.status == "skipped":
-        return ("new", None) if after and after.status == "ok" else ("incomparable", _status(after))
-    if after is None:
-        return "missing", "not part of the new run"
-    if after.status == "skipped":
-        return "missing", _status(after)
-    if before.status == after.status == "ok":
-        return "missing", "not measured on both sides"
-    if machines.differ and {before.status, after.status} & set(_LIMITED_BY_MACHINE):
-        return "incomparable", f"{_status(after)}; {machines.reason}"
-    if after.status == "ok":
-        return "improved", f"base was {_status(before)}"
-    return ("regressed" if before.status == "ok" else "same"), _status(after)
-
-
-def _status(measured: Cell | TrainingRun | None) -> str | None:
-    """'oom: needs 12 GiB'."""
-    return ": ".join(filter(None, [measured.status, measured.reason])) if measured else None
-
-
 # --- training runs ----------------------------------------------------------------------------------------------------
 
 
-def _compare_runs(base: Suite, new: Suite, machines: _Machines) -> Iterator[Comparison]:
+def _compare_runs(base: Suite, new: Suite, machines: Machines) -> Iterator[Comparison]:
     base_runs = {run.config.key: run for run in base.training_runs}
     new_runs = {run.config.key: run for run in new.training_runs}
     for key in _asked_for(base_runs, new_runs, new):
@@ -261,11 +196,11 @@ def _was_tried(run: TrainingRun | None) -> bool:
 
 
 def _compare_loss(
-    subject: str, before: TrainingRun | None, after: TrainingRun | None, machines: _Machines
+    subject: str, before: TrainingRun | None, after: TrainingRun | None, machines: Machines
 ) -> Comparison:
     base, new = _loss(before), _loss(after)
     if base is None or new is None:
-        verdict, reason = _judge_presence(before, after, machines)
+        verdict, reason = judge_presence(before, after, machines)
     elif machines.differ:
         verdict, reason = "incomparable", machines.reason
     else:

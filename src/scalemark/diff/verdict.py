@@ -10,9 +10,11 @@ from statistics import NormalDist
 
 from scalemark.schema import INTERVAL_LEVEL, Estimate, VerdictName
 
-# A smaller slowdown is within what one machine does from day to day. One figure for all cells and machines, until
-# margins come from measured run-to-run noise.
+# A smaller slowdown is within what one machine does from day to day: one figure for all cells and machines, where a
+# baseline stores no reruns.
 TIME_MARGIN = 0.10
+# Where it does, margins come from them; no smaller change than this is called one all the same.
+MARGIN_FLOOR = 0.05
 # Rounding of a loss on its way through JSON and back is far below, any change of arithmetic far above.
 LOSS_TOLERANCE = 1e-9
 

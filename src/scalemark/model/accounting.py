@@ -47,7 +47,13 @@ def account(
         optimizer_state_bytes=parameter_bytes * _STATES_PER_PARAMETER[optimizer] if optimizer else 0,
         activation_bytes=_activation_bytes(model, batch * seq_len, dtype),
         logits_bytes=batch * seq_len * model.vocab_size * _MASTER_BYTES,
+        attention_scores=attention_scores(model, batch, seq_len),
     )
+
+
+def attention_scores(model: ModelConfig, batch: int, seq_len: int) -> int:
+    """One for each head, layer and pair of tokens; all pairs, though the mask leaves half."""
+    return model.n_layer * model.n_head * batch * seq_len**2
 
 
 def forward_flops(model: ModelConfig, batch: int, seq_len: int) -> Flops:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scalemark.errors import InputError, SchemaError
 from scalemark.record.store import is_file_name, load_suite, save_suite
-from scalemark.schema import Cell, Suite
+from scalemark.schema import SCHEMA_VERSION, Cell, Suite
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,23 @@ class Baseline:
 def save_baseline(suite: Suite, results_root: Path) -> Path:
     """Keep this suite as a baseline of its machine and return its file.
 
-    An energy that was estimated, not measured, is left out of what is kept. Raises InputError for a suite that is no
-    measurement (fake), not whole, or already there with other content.
+    An energy that was estimated, not measured, is left out of what is kept. Reruns may be added to one that is there;
+    saving it without them takes none away. Raises InputError for a suite that is no measurement (fake), not whole, or
+    already there with other content.
     """
-    _check_usable(suite)
+    check_usable(suite)
     suite = _without_estimates(suite)
     path = _folder(results_root, suite.machine.id) / f"{suite.id}.json"
-    if not path.exists():
-        save_suite(suite, path)
-    elif load_suite(path) != suite:
+    there = load_suite(path) if path.exists() else None
+    if there and _without_repeats(there) != _without_repeats(suite):
         raise InputError(f"{path} holds another suite of this id: remove it first if this one shall replace it")
+    if there is None or any(cell.repeats for cell in suite.cells):
+        save_suite(suite, path)
     return path
 
 
-def _check_usable(suite: Suite) -> None:
+def check_usable(suite: Suite) -> None:
+    """Raises InputError for a suite that cannot be a baseline."""
     if suite.fake or any(cell.energy and cell.energy.fake for cell in suite.cells):
         raise InputError(f"suite {suite.id} was made with a faked source: measure for real before saving a baseline")
     if not suite.complete:
@@ -58,6 +61,11 @@ def _without_estimate(cell: Cell) -> Cell:
     if cell.energy is None or cell.energy.estimated_j is None:
         return cell
     return cell.model_copy(update={"energy": cell.energy.model_copy(update={"estimated_j": None})})
+
+
+def _without_repeats(suite: Suite) -> Suite:
+    cells = tuple(cell.model_copy(update={"repeats": None}) for cell in suite.cells)
+    return suite.model_copy(update={"cells": cells, "schema_version": SCHEMA_VERSION})
 
 
 def list_baselines(results_root: Path) -> list[Baseline]:

@@ -17,7 +17,7 @@ from scalemark.fit.cost_law import Limits, fit_time_law, predict, predict_draws,
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, OFF_DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.record.store import load_suite
-from scalemark.schema import Cell, Law, Parameter
+from scalemark.schema import Accounting, Cell, Estimate, Law, ModelConfig, Parameter
 
 BASELINES = Path(os.environ.get("SCALEMARK_BASELINES", Path(__file__).parents[3] / "results" / "baselines"))
 SHAPES = [(rung, BATCH, SEQ_LEN) for rung in (*DIAGONAL, *OFF_DIAGONAL)] + [
@@ -263,3 +263,27 @@ def test_the_problem_of_a_law_has_one_row_per_cell() -> None:
     problem = time_problem(Timed.of(make_cells(), 0), "step", Limits(), 0)
     assert problem.values.shape == (len(SHAPES),) and problem.resampled.shape[0] == len(SHAPES)
     assert choose_form(problem).text == time_forms("step")[0].text
+
+
+def test_narrow_heads_cost_what_their_scores_move_and_old_suites_tell_it_too() -> None:
+    """Steps of heads of 64 whose scores cost like activations foretell a step of heads of 16."""
+    per_byte = 5e-10
+
+    def seconds(counted: Accounting) -> float:
+        moved = (counted.activation_bytes or 0) + (counted.logits_bytes or 0) + 4 * (counted.attention_scores or 0)
+        return 1e-3 + counted.flops.model_flops("step") / 2e11 + per_byte * moved
+
+    def cell(model: ModelConfig, batch: int, seq_len: int, old: bool) -> Cell:
+        made = factories.make_cell(model)
+        counted = account(model, batch, seq_len)
+        time_s = Estimate(value=seconds(counted), low=0.99 * seconds(counted), high=1.01 * seconds(counted))
+        if old:
+            counted = counted.model_copy(update={"attention_scores": None})
+        workload = made.workload.model_copy(update={"batch": batch, "seq_len": seq_len})
+        return made.model_copy(update={"workload": workload, "accounting": counted, "time_s": time_s, "control": None})
+
+    wide = [(depth, batch, seq_len) for depth in range(1, 9) for batch, seq_len in ((2, 256), (1, 1024))]
+    narrow = account(ModelConfig(n_layer=4, d_model=256, n_head=16), 2, 256)
+    for old in (False, True):
+        law = fit_time_law([cell(diagonal_shape(depth), batch, seq_len, old) for depth, batch, seq_len in wide])
+        assert predict(law, narrow).value == pytest.approx(seconds(narrow), rel=0.03)

@@ -151,8 +151,9 @@ def time_forms(phase: Phase, asynchronous: bool = False) -> tuple[Form, ...]:
     asynchronous: the device works through a queue that the host fills, as CUDA does, so that the two always overlap: a
     sum would take a device that is hidden behind its host for one that needs no time.
     """
-    joined = (_OVERHEAD, _LAYERS, _compute(phase), _activations(), _states(phase))
-    apart = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), _activations(), _states(phase))
+    activations = _activations(with_scores=not asynchronous)
+    joined = (_OVERHEAD, _LAYERS, _compute(phase), activations, _states(phase))
+    apart = (_OVERHEAD, _LAYERS, _matmul(phase), _attention(phase), activations, _states(phase))
     if phase == "optimizer":
         moving = (_OVERHEAD, _LAYERS, _states(phase))
         return (_host_and_device(phase, moving),) if asynchronous else (_sum(phase, moving),)
@@ -234,17 +235,28 @@ def _attention(phase: Phase) -> Term:
     )
 
 
-def _activations() -> Term:
+def _activations(with_scores: bool) -> Term:
+    """On a CPU the scores of attention move like activations do: see `attention_score_bytes`."""
+    what = "activations, logits and attention scores" if with_scores else "activations and logits"
     return Term(
         "activation_s_per_byte",
         "s/byte",
-        "activations and logits, each byte counted once however often it moves",
-        lambda a: (a.activation_bytes or 0) + (a.logits_bytes or 0),
+        f"{what}, each byte counted once however often it moves",
+        lambda a: (a.activation_bytes or 0) + (a.logits_bytes or 0) + with_scores * attention_score_bytes(a),
         "activation_bytes_per_s",
         "bytes/s",
         "bytes",
         CACHE_SPEEDUP,
     )
+
+
+def attention_score_bytes(accounting: Accounting) -> int:
+    """Scores of attention as float32. Narrow heads have more of them for the same FLOPs.
+
+    Measured on two cores, interleaved: heads of 16 in place of 64 cost 2.2 to 2.4 ns for each further score, at two
+    batches, where a float32 activation costs 2.9. A fused kernel of a GPU keeps them in registers.
+    """
+    return 4 * (accounting.attention_scores or 0)
 
 
 def _states(phase: Phase) -> Term:

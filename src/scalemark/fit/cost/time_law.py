@@ -1,7 +1,7 @@
 """Time of a phase as a sum of what every step pays for, fitted to cells that differ in shape alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from zlib import crc32
 
@@ -34,7 +34,7 @@ class Timed:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
-        usable = [(cell, cell.accounting, cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
+        usable = [(cell, _counted(cell), cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
         resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
         return cls(
             tuple(accounting for _, accounting, _ in usable),
@@ -44,17 +44,36 @@ class Timed:
         )
 
 
-def fit_time_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LIMITS, phase: Phase = "step") -> Law:
+def fit_time_law(
+    cells: Sequence[Cell],
+    seed: int = 0,
+    limits: Limits = _NO_LIMITS,
+    phase: Phase = "step",
+    like: Law | None = None,
+) -> Law:
     """Time of one phase of cells that differ in shape alone; raises FitError where there are too few.
 
-    limits: ceilings measured in the same run, which no term may exceed.
+    limits: ceilings measured in the same run, which no term may exceed. like: a law whose form to take, so that the
+    coefficients of both can be compared; else the form that fits best.
     """
     timed = Timed.of([cell for cell in cells if cell.workload.phase == phase], seed)
     problem = time_problem(timed, phase, limits, seed)
+    if same := tuple(form for form in problem.forms if like and form.text == like.form):
+        problem = replace(problem, forms=same)
     found = _break(problem, phase) if timed.counted else None
     notes = (break_note(found),) if found else ()
     domain = sizes_domain(timed.counted) if timed.counted else {}
     return fit_law(problem, Described("step_time", "s", PHASE_NAMES[phase], domain, notes))
+
+
+def _counted(cell: Cell) -> Accounting:
+    """With attention scores, which suites of before do not have: 4 FLOPs per score and width of a head."""
+    counted, model = cell.accounting, cell.workload.model
+    assert counted is not None
+    if counted.attention_scores is not None or model is None:
+        return counted
+    scores = round(counted.flops.attention_full / (4 * model.d_head))
+    return counted.model_copy(update={"attention_scores": scores})
 
 
 def time_problem(timed: Timed, phase: Phase, limits: Limits, seed: int) -> Problem:

@@ -1,0 +1,199 @@
+"""Time and energy of cells: each against the reruns of its baseline where there are any, all of them as one family.
+
+    the baseline stores reruns    new run − mean of the reruns, margin from their scatter (`diff.family`)
+    it stores none                interval of the ratio against a fixed margin (`verdict.judge_ratio`)
+
+Where both sides have a corrected time, that is judged, both at the reference kernels' times of the base; the ratio as
+measured stands beside it. With reruns there is also one verdict on all times together, since what slows every cell by a
+little is seen there first.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+
+import numpy as np
+
+from scalemark.diff.family import Candidate, Judged, judge_suite, standard_error
+from scalemark.diff.machines import Machines
+from scalemark.diff.noise import RunToRun, mean_over_cells, repeated_logs, run_to_run
+from scalemark.diff.presence import both_skipped, judge_presence
+from scalemark.diff.verdict import MARGIN_FLOOR, TIME_MARGIN, judge_ratio, ratio_of
+from scalemark.schema import Cell, Comparison, Energy, Estimate, Reference, VerdictName
+
+TIME, ENERGY = "time_s", "joules_per_round"
+ALL_CELLS = "all timed cells"
+# Of fewer cells the mean says nothing that they do not.
+_FEWEST_FOR_ALL = 3
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One quantity of one cell on both sides, as judged and as measured. noise: what reruns say, if there are any."""
+
+    key: str
+    metric: str
+    base: Estimate
+    new: Estimate
+    n_blocks: int
+    raw: Estimate | None = None
+    noise: RunToRun | None = None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """For a verdict by the reruns."""
+        if self.noise is None:
+            return None
+        own_error = standard_error(self.new, self.n_blocks)
+        return Candidate(log(self.new.value) - self.noise.centre, self.noise, own_error)
+
+
+def compare_measured(
+    keys: Sequence[str],
+    base: Mapping[str, Cell],
+    new: Mapping[str, Cell],
+    machines: Machines,
+    margin: float | None = None,
+) -> dict[str, list[Comparison]]:
+    """By key, the time and the energy of each cell; under `ALL_CELLS` all times together, where reruns allow it.
+
+    margin: no smaller change is called one; by default `MARGIN_FLOOR` with reruns, `TIME_MARGIN` without.
+    """
+    found: dict[str, list[Comparison]] = {key: [] for key in keys}
+    pairs = [pair for key in keys if (pair := _time_pair(base.get(key), new.get(key)))]
+    energies = [pair for key in keys if (pair := _energy_pair(base.get(key), new.get(key)))]
+    pairs, energies = _with_noise(pairs, base, TIME), _with_noise(energies, base, ENERGY)
+    for key in keys:
+        if not any(pair.key == key for pair in pairs) and not both_skipped(base.get(key), new.get(key)):
+            found[key].append(_only_one(key, base.get(key), new.get(key), machines))
+    for comparison in _judged([*pairs, *energies], _all_cells(pairs, base), machines, margin):
+        found.setdefault(comparison.subject, []).append(comparison)
+    return found
+
+
+def at_references(cell: Cell, references_s: Mapping[Reference, float]) -> Estimate | None:
+    """The cell's corrected time at a moment when the kernels take so long; None where it has none."""
+    if cell.corrected_s is None or cell.control is None:
+        return None
+    return cell.corrected_s.scaled(cell.control.factor_at(dict(references_s)))
+
+
+# --- both sides -------------------------------------------------------------------------------------------------------
+
+
+def _time_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
+    if not (before and after and before.status == after.status == "ok" and before.time_s and after.time_s):
+        return None
+    pair = _Pair(before.workload.key, TIME, before.time_s, after.time_s, len(after.blocks))
+    corrected = at_references(after, before.control.references_s) if before.control else None
+    if corrected is None or before.corrected_s is None:
+        return pair
+    raw = ratio_of(after.time_s, before.time_s)
+    return replace(pair, base=before.corrected_s, new=corrected, raw=raw)
+
+
+def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
+    """Where both sides read the same counter in the same way."""
+    if not (before and after and before.energy and after.energy):
+        return None
+    base, new = before.energy, after.energy
+    if base.joules_per_round is None or new.joules_per_round is None or not _same_counter(base, new):
+        return None
+    return _Pair(before.workload.key, ENERGY, base.joules_per_round, new.joules_per_round, 1)
+
+
+def _same_counter(base: Energy, new: Energy) -> bool:
+    return (base.source, base.domain) == (new.source, new.domain) and not (base.fake or new.fake)
+
+
+def _with_noise(pairs: Sequence[_Pair], base: Mapping[str, Cell], metric: str) -> list[_Pair]:
+    """The pairs, those with reruns with their scatter and with the reruns' centre in place of a single run."""
+    raw, judged = ([pair for pair in pairs if (pair.raw is None) is is_raw] for is_raw in (True, False))
+    scatter = {
+        **_scatter(raw, base, "joules" if metric == ENERGY else "time_s"),
+        **_scatter(judged, base, "corrected_s"),
+    }
+    return [_centred(pair, scatter.get(pair.key)) for pair in pairs]
+
+
+def _scatter(pairs: Sequence[_Pair], base: Mapping[str, Cell], quantity: str) -> dict[str, RunToRun]:
+    return run_to_run(repeated_logs([base[pair.key] for pair in pairs], quantity))
+
+
+def _centred(pair: _Pair, noise: RunToRun | None) -> _Pair:
+    if noise is None:
+        return pair
+    return replace(pair, noise=noise, base=pair.base.scaled(exp(noise.centre) / pair.base.value))
+
+
+def _all_cells(pairs: Sequence[_Pair], base: Mapping[str, Cell]) -> Candidate | None:
+    """The mean log ratio of all cells that were judged in one way, quiet cells weighing more, with its scatter."""
+    quantity = "corrected_s" if all(pair.raw for pair in pairs) else "time_s"
+    known = {pair: pair.noise for pair in pairs if pair.noise and (quantity == "corrected_s" or pair.raw is None)}
+    if len(known) < _FEWEST_FOR_ALL:
+        return None
+    weights = [noise.sd**-2 for noise in known.values()]
+    means = mean_over_cells([base[pair.key] for pair in known], quantity, weights)
+    noise = run_to_run({ALL_CELLS: means}).get(ALL_CELLS)
+    now = float(np.average([log(pair.new.value) for pair in known], weights=weights))
+    return Candidate(now - noise.centre, noise) if noise else None
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def _judged(
+    pairs: Sequence[_Pair], together: Candidate | None, machines: Machines, margin: float | None
+) -> Iterator[Comparison]:
+    candidates = {pair: candidate for pair in pairs if (candidate := pair.candidate)}
+    floor = MARGIN_FLOOR if margin is None else margin
+    verdicts, of_all = judge_suite(list(candidates.values()), together, floor)
+    by_reruns = dict(zip(candidates, verdicts, strict=True))
+    for pair in pairs:
+        judged = by_reruns.get(pair) or _judge_alone(pair, TIME_MARGIN if margin is None else margin)
+        yield _comparison(pair, judged, machines)
+    if together and of_all:
+        yield _all_comparison(together, of_all, machines)
+
+
+def _all_comparison(together: Candidate, judged: Judged, machines: Machines) -> Comparison:
+    verdict, reason = _verdict(judged, machines)
+    ratio, margin = together.ratio, judged.margin
+    return Comparison(subject=ALL_CELLS, metric=TIME, ratio=ratio, margin=margin, verdict=verdict, reason=reason)
+
+
+def _judge_alone(pair: _Pair, margin: float) -> Judged:
+    return Judged(judge_ratio(ratio_of(pair.new, pair.base), margin), margin)
+
+
+def _comparison(pair: _Pair, judged: Judged, machines: Machines) -> Comparison:
+    candidate = pair.candidate
+    verdict, reason = _verdict(judged, machines)
+    return Comparison(
+        subject=pair.key,
+        metric=pair.metric,
+        base=pair.base.value,
+        new=pair.new.value,
+        ratio=candidate.ratio if candidate else ratio_of(pair.new, pair.base),
+        raw_ratio=pair.raw,
+        margin=judged.margin,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _verdict(judged: Judged, machines: Machines) -> tuple[VerdictName, str | None]:
+    return ("incomparable", machines.reason) if machines.differ else (judged.verdict, None)
+
+
+def _only_one(key: str, before: Cell | None, after: Cell | None, machines: Machines) -> Comparison:
+    """Where no ratio can be made."""
+    verdict: VerdictName
+    verdict, reason = judge_presence(before, after, machines)
+    sides = [cell.time_s.value if cell and cell.status == "ok" and cell.time_s else None for cell in (before, after)]
+    return Comparison(subject=key, metric=TIME, base=sides[0], new=sides[1], verdict=verdict, reason=reason)
+
+
+def n_repeats(cells: Iterable[Cell]) -> int:
+    """The most reruns that any of these cells stores."""
+    return max((len(cell.repeats.time_s) for cell in cells if cell.repeats), default=0)
