@@ -12,7 +12,7 @@ from scalemark.errors import InputError
 from scalemark.record.repeats import with_repeats
 from scalemark.record.store import read_journal
 from scalemark.schema import RunStarted, Suite
-from scalemark.session import REPORT_S, SMALLEST_BUDGET_S, Request, Session, describe, finish, measure, start
+from scalemark.session import SMALLEST_BUDGET_S, Request, Session, describe, finish, measure, start
 from scalemark.units import format_seconds
 
 
@@ -42,11 +42,9 @@ def rerun_request(suite: Suite, results_root: Path) -> Request:
 
 
 def timing_budget_s(suite: Suite) -> float:
-    """What the run took without its training, as far as the record tells; never less than a run needs."""
-    budget_s = suite.settings.budget_s
+    """The run's budget without what its training took, as far as the record tells; never less than a run needs."""
     trained_s = sum((run.total_seconds or 0.0) / _beside(run.threads, suite) for run in suite.training_runs)
-    took_s = suite.duration_s if suite.duration_s is not None else budget_s
-    return max(min(budget_s, took_s - trained_s + REPORT_S), SMALLEST_BUDGET_S)
+    return max(suite.settings.budget_s - trained_s, SMALLEST_BUDGET_S)
 
 
 def _beside(threads: int | None, suite: Suite) -> int:
