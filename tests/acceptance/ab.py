@@ -4,9 +4,9 @@
 
 Identical runs compare a commit with itself. Planted ones compare it with a commit of a scratch clone whose training
 step also multiplies matrices, as many rows as take the asked share of a step here. What share that really is, is
-measured apart: in one process, the product just after each step, so no luck of two processes is in it. Runs are kept below
---out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs of a
-kind, and judged as a real run is: that shows what few real runs cannot, rates below some per cent.
+measured apart: in one process, the product just after each step, so no luck of two processes is in it. Runs are kept
+below --out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs
+of a kind, and judged as a real run is: that shows what few real runs cannot, rates below some per cent.
 """
 
 import argparse
@@ -103,8 +103,7 @@ class Stepper:
     def rows_for(self, slowdown: float) -> int:
         """Rows of the product that take this share of a step: by FLOPs, then by what those rows were seen to take."""
         rows = max(1, round(slowdown * self._flops() / (8 * self.model.d_model**2)))
-        seen = self.true_slowdown(rows)
-        return max(1, round(rows * min(max(slowdown / seen, 1 / 3), 3.0))) if seen > 0 else rows
+        return max(1, round(rows * slowdown / self.true_slowdown(rows)))
 
     def _flops(self) -> float:
         return account(self.model, BATCH, SEQ_LEN).flops.model_flops("step")
