@@ -4,9 +4,9 @@
 
 Identical runs compare a commit with itself. Planted ones compare it with a commit of a scratch clone whose training
 step also multiplies matrices, as many rows as take the asked share of a step here. What share that really is, is
-measured apart: one process steps with and without, in turn, so no luck of two processes is in it. Runs are kept below
---out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs of a
-kind, and judged as a real run is: that shows what few real runs cannot, rates below some per cent.
+measured apart: in one process, the product just after each step, so no luck of two processes is in it. Runs are kept
+below --out, and a second call adds to them. Then runs are made anew out of pairs drawn with replacement from all pairs
+of a kind, and judged as a real run is: that shows what few real runs cannot, rates below some per cent.
 """
 
 import argparse
@@ -17,10 +17,10 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import exp, log
+from math import log
 from pathlib import Path
 
 import numpy as np
@@ -100,32 +100,32 @@ class Stepper:
         width = self.model.d_model
         return torch.randn(rows, width), torch.randn(width, 4 * width)
 
-    def step_s(self, extra: bool) -> float:
-        start = time.perf_counter()
-        self.step()
-        if extra:
-            _ = self.factors[0] @ self.factors[1]
-        return time.perf_counter() - start
-
     def rows_for(self, slowdown: float) -> int:
         """Rows of the product that take this share of a step: by FLOPs, then by what those rows were seen to take."""
         rows = max(1, round(slowdown * self._flops() / (8 * self.model.d_model**2)))
-        seen = self.true_slowdown(rows)
-        return max(1, round(rows * min(max(slowdown / seen, 1 / 3), 3.0))) if seen > 0 else rows
+        return max(1, round(rows * slowdown / self.true_slowdown(rows)))
 
     def _flops(self) -> float:
         return account(self.model, BATCH, SEQ_LEN).flops.model_flops("step")
 
     def true_slowdown(self, rows: int) -> float:
-        """Median ratio of a step with the product to one without, less 1."""
+        """Median time of the product over that of the step just before it."""
         self.factors = self._factors(rows)
         end = time.monotonic() + TRUTH_SECONDS
-        ratios = []
+        shares = []
         while time.monotonic() < end:
-            order = random.sample((False, True), 2)
-            seconds = {extra: self.step_s(extra) for extra in order}
-            ratios.append(log(seconds[True] / seconds[False]))
-        return exp(statistics.median(ratios)) - 1
+            step_s = _seconds(self.step)
+            shares.append(_seconds(self.multiply) / step_s)
+        return statistics.median(shares)
+
+    def multiply(self) -> None:
+        _ = self.factors[0] @ self.factors[1]
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def calibrate(slowdown: float) -> tuple[dict[int, int], dict[str, float]]:
