@@ -3,9 +3,9 @@
 The joint between fit and diff: it fits the laws of both sides on equal terms and asks them at the same places.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import hypot, log
+from math import hypot, log, sqrt
 from statistics import median
 from typing import Any
 
@@ -16,7 +16,7 @@ from scalemark.diff import compare
 from scalemark.diff.family import standard_error
 from scalemark.diff.laws import Place, TwoFits, judge_laws, missing_law
 from scalemark.diff.machines import Machines
-from scalemark.diff.measured import at_references
+from scalemark.diff.measured import at_references, shared_references_s
 from scalemark.diff.noise import mean_over_cells, run_to_run
 from scalemark.diff.verdict import MARGIN_FLOOR, TIME_MARGIN
 from scalemark.errors import FitError
@@ -29,7 +29,7 @@ from scalemark.fit.loss_law import predict_values as loss_values
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
-from scalemark.schema import Cell, Diff, Law, LawDiff, LawKind, Suite, TrainingRun, Workload
+from scalemark.schema import Cell, Diff, Law, LawDiff, LawKind, Reference, Suite, TrainingRun, Workload
 from scalemark.units import format_amount
 
 # What a seed or a shape fixes may not move by more than a law of few rows does.
@@ -45,7 +45,7 @@ def compare_suites(base: Suite, new: Suite, margin: float | None = None) -> Diff
 def compare_laws(base: Suite, new: Suite, margin: float | None = None) -> list[LawDiff]:
     """Each law that the base has; one that the new suite did not ask for is left out."""
     machines = Machines(base.machine, new.machine)
-    new = _at_references_of(base, new)
+    base, new = _at_shared_references(base, new)
     both: list[TwoFits] = []
     missing: list[LawDiff] = []
     for kind, fit in _FITS.items():
@@ -82,13 +82,17 @@ def _fitted(fit: _Fit, suite: Suite, like: Law | None) -> Law | str:
         return str(error)
 
 
-def _at_references_of(base: Suite, new: Suite) -> Suite:
-    """The new suite with its corrected times at a moment when the reference kernels take what they took in the base."""
-    references_s = next((cell.control.references_s for cell in base.cells if cell.control), None)
+def _at_shared_references(base: Suite, new: Suite) -> tuple[Suite, Suite]:
+    """Both suites with their corrected times at the same moment of the reference kernels."""
+    references_s = next((shared_references_s(cell) for cell in base.cells if cell.control), None)
     if references_s is None:
-        return new
-    cells = [cell.model_copy(update={"corrected_s": at_references(cell, references_s)}) for cell in new.cells]
-    return new.model_copy(update={"cells": tuple(cells)})
+        return base, new
+    return _moved(base, references_s), _moved(new, references_s)
+
+
+def _moved(suite: Suite, references_s: Mapping[Reference, float]) -> Suite:
+    cells = [cell.model_copy(update={"corrected_s": at_references(cell, references_s)}) for cell in suite.cells]
+    return suite.model_copy(update={"cells": tuple(cells)})
 
 
 def _margin(kind: LawKind, base: Suite, margin: float | None) -> float:
@@ -128,7 +132,7 @@ def _shared_sd(kind: LawKind, base: Suite, new: Suite) -> float:
     quantity = "joules" if kind == "energy" else "corrected_s" if all(one.control for one in cells) else "time_s"
     noise = run_to_run({"all": mean_over_cells(cells, quantity)}).get("all")
     if noise:
-        return noise.scale()
+        return sqrt(2) * noise.sd  # the base's law is of one run, as the new one is
     return hypot(*(_typical_error(law_cells(suite)) for suite in (base, new)))
 
 

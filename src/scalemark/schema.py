@@ -381,11 +381,13 @@ class Repeats(Frozen):
     """What whole reruns of the same code on the same machine gave for one cell: how far runs differ by themselves.
 
     One value per rerun, in the same order in all cells of a suite, None where a rerun has none. time_s: medians as
-    measured. corrected_s: at the reference kernels' times of the suite that this stands in. joules: of one round.
+    measured. corrected_s: at a moment when the reference kernels take `references_s`, which are typical of the reruns.
+    joules: of one round.
     """
 
     time_s: tuple[PositiveFloat | None, ...] = ()
     corrected_s: tuple[PositiveFloat | None, ...] = ()
+    references_s: dict[Reference, PositiveFloat] = {}
     joules: tuple[PositiveFloat | None, ...] = ()
 
 

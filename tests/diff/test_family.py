@@ -121,6 +121,12 @@ def test_a_run_too_noisy_to_see_a_fifth_calls_nothing_the_same() -> None:
     assert judge(candidate(0.0, own_error=0.07))[0].verdict == "same"
 
 
+def test_reruns_too_noisy_to_see_half_as_much_again_call_nothing_the_same() -> None:
+    assert judge(candidate(0.0, sd=0.25))[0].verdict == "inconclusive"
+    assert judge(candidate(log(10.0), sd=0.25))[0].verdict == "regressed"
+    assert judge(candidate(0.0, sd=0.25), floor=0.9)[0].verdict == "same", "unless so much was asked for"
+
+
 def test_a_ratio_has_the_interval_of_its_own_noise() -> None:
     ratio = candidate(log(1.1), sd=0.05).ratio
     assert log(ratio.high / ratio.low) / 2 == pytest.approx(t.ppf(0.95, 9) * 0.05 * 1.1**0.5)

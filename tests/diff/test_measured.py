@@ -140,6 +140,19 @@ def test_reruns_are_corrected_too() -> None:
     assert {one.verdict for one in times(compare(base, slower))} == {"regressed"}
 
 
+def test_a_base_that_met_an_absurd_moment_does_not_spoil_the_reruns() -> None:
+    """Its kernel took 200 times as long, and each rerun's coefficient is its own: at that moment they would differ."""
+    rng = np.random.default_rng(0)
+    reruns = [
+        controlled(run(400 + index, noise=0.005), 1.0, 1.0, coefficient=float(rng.uniform(0.1, 0.6)))
+        for index in range(8)
+    ]
+    base = with_repeats(controlled(run(5, slowdown=100.0, noise=0.0), gemm_s=200.0, corrected=1.0), reruns)
+    same, slower = (controlled(run(6, slowdown=slowdown, noise=0.005), 1.0, 1.0, 0.3) for slowdown in (1.0, 1.1))
+    assert {one.verdict for one in times(compare(base, same))} == {"same"}
+    assert {one.verdict for one in times(compare(base, slower))} == {"regressed"}
+
+
 def test_a_kernel_that_only_one_side_ran_moves_nothing() -> None:
     control = ControlVariate(coefficients={"gemm": 1.0, "triad": 1.0}, references_s={"gemm": 1.0, "triad": 5.0})
     cell = run(5).cells[0]

@@ -40,13 +40,15 @@ def corrected(suite: Suite, gemm_s: float, coefficient: float = 0.5) -> Suite:
     return with_first(suite, corrected_s=suite.cells[0].time_s, control=control)
 
 
-def test_corrected_times_are_those_of_the_references_of_the_suite_itself() -> None:
-    """Half of the kernel's slowness is in the cell: at a kernel a tenth slower, it is √1.1 slower."""
-    base, again = corrected(BASE, gemm_s=1.1), corrected(RERUNS[0], gemm_s=1.0)
-    repeats, time_s = with_repeats(base, [again]).cells[0].repeats, RERUNS[0].cells[0].time_s
-    assert repeats and time_s and repeats.corrected_s[0] is not None
-    assert repeats.corrected_s[0] == pytest.approx(time_s.value * 1.1**0.5)
-    assert repeats.time_s == (time_s.value,)
+def test_corrected_times_are_at_references_typical_of_the_reruns_whatever_the_base_met() -> None:
+    """Half of the kernel's slowness is in the cell; the reruns' kernels take 1.0, 1.1 and 1.4, the base's 100."""
+    reruns = [corrected(one, gemm_s=gemm_s) for one, gemm_s in zip(RERUNS, (1.0, 1.1, 1.4), strict=True)]
+    repeats = with_repeats(corrected(BASE, gemm_s=100.0), reruns).cells[0].repeats
+    assert repeats is not None
+    assert repeats.references_s == {"gemm": 1.1}
+    for rerun, gemm_s, found in zip(RERUNS, (1.0, 1.1, 1.4), repeats.corrected_s, strict=True):
+        assert rerun.cells[0].time_s
+        assert found == pytest.approx(rerun.cells[0].time_s.value * (1.1 / gemm_s) ** 0.5)
 
 
 def test_energy_is_repeated_too() -> None:

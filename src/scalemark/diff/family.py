@@ -23,8 +23,11 @@ TOGETHER_LEVEL = 0.015
 CELLS_LEVEL = SUITE_LEVEL - LAWS_LEVEL - TOGETHER_LEVEL
 # A run whose own interval says that it is so many times noisier than the reruns were is not what they stand for.
 NOISIER = 2.0
-# Slowdowns from here on are promised to be seen; a run too noisy for that cannot call anything the same.
+# Slowdowns from here on are promised to be seen; a run too noisy for that, though the reruns were not, cannot call
+# anything the same.
 PROMISED = 0.20
+# A margin above this is none: reruns that differ so much tell nothing of a cell but that it is too noisy.
+LARGEST_MARGIN = 0.50
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def _judge(one: Candidate, floor: float, slower: float, faster: float) -> Judged
     """Between the margin of the reruns and that of a noisier run, and where the latter is too wide: inconclusive."""
     up, down = (max(floor, _reach(one, level, one.scale)) for level in (slower, faster))
     up_wide, down_wide = (max(floor, _reach(one, level, one.wide_scale)) for level in (slower, faster))
-    blind = up_wide > max(up, log1p(PROMISED))
+    blind = up_wide > max(up, log1p(PROMISED)) or up > max(floor, log1p(LARGEST_MARGIN))
     verdict: VerdictName = "inconclusive" if one.log_ratio > up or one.log_ratio < -down or blind else "same"
     if one.log_ratio > up_wide:
         verdict = "regressed"

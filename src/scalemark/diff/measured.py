@@ -3,9 +3,9 @@
     the baseline stores reruns    new run − mean of the reruns, margin from their scatter (`diff.family`)
     it stores none                interval of the ratio against a fixed margin (`verdict.judge_ratio`)
 
-Where both sides have a corrected time, that is judged, both at the reference kernels' times of the base; the ratio as
-measured stands beside it. With reruns there is also one verdict on all times together, since what slows every cell by a
-little is seen there first.
+Where both sides have a corrected time, that is judged, both at reference kernels' times that are typical of the reruns
+(without reruns: of the base); the ratio as measured stands beside it. With reruns there is also one verdict on all
+times together, since what slows every cell by a little is seen there first.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,6 +71,13 @@ def compare_measured(
     return found
 
 
+def shared_references_s(base: Cell) -> Mapping[Reference, float]:
+    """The reference kernels' times that both sides are brought to: typical of the reruns, or of the base's run."""
+    if base.repeats and base.repeats.references_s:
+        return base.repeats.references_s
+    return base.control.references_s if base.control else {}
+
+
 def at_references(cell: Cell, references_s: Mapping[Reference, float]) -> Estimate | None:
     """The cell's corrected time at a moment when the kernels take so long; None where it has none."""
     if cell.corrected_s is None or cell.control is None:
@@ -85,11 +92,11 @@ def _time_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
     if not (before and after and before.status == after.status == "ok" and before.time_s and after.time_s):
         return None
     pair = _Pair(before.workload.key, TIME, before.time_s, after.time_s, len(after.blocks))
-    corrected = at_references(after, before.control.references_s) if before.control else None
-    if corrected is None or before.corrected_s is None:
+    references_s = shared_references_s(before)
+    base, new = at_references(before, references_s), at_references(after, references_s)
+    if base is None or new is None:
         return pair
-    raw = ratio_of(after.time_s, before.time_s)
-    return replace(pair, base=before.corrected_s, new=corrected, raw=raw)
+    return replace(pair, base=base, new=new, raw=ratio_of(after.time_s, before.time_s))
 
 
 def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
