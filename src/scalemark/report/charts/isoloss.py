@@ -39,7 +39,7 @@ def _by_part() -> dict[str, object]:
     beyond = "datum.part === 'extrapolated'"
     return {
         "strokeDash": alt.condition(beyond, alt.value(DASH), alt.value([1, 0])),
-        "opacity": alt.condition(beyond, alt.value(0.55), alt.value(1)),
+        "opacity": alt.condition(beyond, alt.value(0.7), alt.value(1)),
     }
 
 

@@ -32,7 +32,7 @@ def _table(kind: LawKind, found: tuple[Residual, ...]) -> Table:
         " refitted without them: the last three columns say what it foretold, and whether its 90 % interval held."
     )
     note += f" {left_out:,} more lie nearer to the law than these." if left_out else ""
-    title = f"Residuals: {LAW_TITLES[kind].lower()}"
+    title = f"Residuals of the {LAW_TITLES[kind].lower()}"
     return Table(title, columns, tuple(_row(one, kind) for one in listed), note, detail=True)
 
 
