@@ -33,6 +33,7 @@ from scalemark.schema import (
     Accounting,
     Analysis,
     JournalEntry,
+    Machine,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -45,9 +46,11 @@ from scalemark.schema import (
 from scalemark.system import machine_state
 from scalemark.train.conduct import Workshop, find_pace, train_within
 from scalemark.train.corpus import Corpus, open_corpus
+from scalemark.train.executors import slurm
 from scalemark.train.grid import fits_text
 from scalemark.train.jobs import TokenFiles
 from scalemark.train.pace import Pace
+from scalemark.train.placement import SLURM_FOLDER, Placement
 from scalemark.train.plan import GridPlan, plan_grid
 from scalemark.train.progress import GridProgress
 from scalemark.units import format_count, format_seconds
@@ -69,7 +72,7 @@ class Request:
 
     corpus, tokenizer: what is trained on, as `open_corpus` takes it. out: the run's own folder, where an interrupted
     run goes on; None for a new one below `results_root`. jobs, threads_per_job: how many models are trained at a time;
-    None for one on each core, or one on a GPU.
+    None for one on each core, or one on a GPU. placement: who trains them.
     """
 
     workloads: tuple[Workload, ...]
@@ -85,6 +88,7 @@ class Request:
     out: Path | None = None
     jobs: int | None = None
     threads_per_job: int | None = None
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ def check(request: Request) -> None:
         )
     if request.stated_power_w is not None and not 0 < request.stated_power_w < math.inf:
         raise InputError(f"no device draws {request.stated_power_w} W: give --scale-stated-power a positive number")
+    request.placement.check()
     ResultsFolder(request.out or request.results_root).check_writable()
 
 
@@ -145,25 +150,30 @@ def start(request: Request) -> Session:
 
 def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     corpus = open_corpus(request.corpus, (request.out or request.results_root) / "corpora", request.tokenizer)
-    affinity = default_affinity()
-    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device, affinity)
-    scouted = scout(site)
-    site = replace(site, device=scouted.device)
+    site, scouted = _look_around(request, corpus, folder)
+    machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
     earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
-    trained = frozenset(entry.run.config.key for entry in earlier if _is_trained(entry))
+    begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
+    if begun:
+        _check_same(begun, machine, corpus, folder)
+    workshop = _workshop(request, folder, site, scouted, corpus)
     trainings = tuple(
-        placed(config, scouted.device, corpus)
+        placed(config, workshop.device, corpus)
         for config in request.trainings
         if config.model is None or fits_text(config, corpus.facts.train_tokens)
     )
-    workshop = _workshop(request, folder, site, scouted, corpus)
+    known = {entry.run.config.key for entry in earlier if _is_trained(entry)}
+    recovered = _recovered(folder, {config.key for config in trainings} - known) if begun else []
+    trained = frozenset(known | {entry.run.config.key for entry in recovered})
     pace = find_pace(workshop) if any(config.model for config in trainings) else None
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
     plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s)
     if not plan.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    journal = _begin(request, folder, site, scouted, corpus, plan.n_blocks, earlier)
+    journal = _begin(request, folder, site, workshop, machine, corpus, plan.n_blocks, is_new=begun is None)
+    for entry in recovered:
+        journal.append(entry)
     return Session(
         folder,
         journal,
@@ -182,6 +192,21 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     )
 
 
+def _look_around(request: Request, corpus: Corpus, folder: RunFolder) -> tuple[Site, Scouted]:
+    """What this machine is; for a grid that others train, the device that they train on need not be here."""
+    here = request.device if request.placement.executor == "local" else "cpu"
+    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, here, default_affinity())
+    scouted = scout(site)
+    return replace(site, device=scouted.device), scouted
+
+
+def _recovered(folder: RunFolder, wanted: set[str]) -> list[RunTrained]:
+    """Runs of these keys that jobs of Slurm have trained since their driver was killed, each once."""
+    found = slurm.harvest(folder.path / SLURM_FOLDER)
+    runs = {entry.run.config.key: entry for entry in found if _is_trained(entry)}
+    return [entry for key, entry in runs.items() if key in wanted]
+
+
 def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
     """Whether this is the record of a run that need not be trained again."""
     return isinstance(entry, RunTrained) and entry.run.status in ("ok", "diverged")
@@ -189,16 +214,18 @@ def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
 
 def _workshop(request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus) -> Workshop:
     """One thread for each model and a model on each core: small ones gain little from a second thread."""
-    on_cpu = scouted.device == "cpu"
-    threads = request.threads_per_job or (1 if on_cpu else site.threads)
+    is_local = request.placement.executor == "local"
+    device = scouted.device if is_local else ("cuda" if request.device == "cuda" else "cpu")
+    threads = request.threads_per_job or (1 if device == "cpu" or not is_local else site.threads)
     return Workshop(
-        device=scouted.device,
-        slots=request.jobs or (max(1, site.threads // threads) if on_cpu else 1),
+        device=device,
+        slots=request.jobs or request.placement.slots(threads, site.threads, device),
         threads=threads,
         affinity=site.affinity,
         files=TokenFiles.of(corpus),
         log_path=folder.log_path,
         checkpoints=folder.checkpoints_path,
+        placement=request.placement,
     )
 
 
@@ -237,28 +264,26 @@ def _begin(
     request: Request,
     folder: RunFolder,
     site: Site,
-    scouted: Scouted,
+    workshop: Workshop,
+    machine: Machine,
     corpus: Corpus,
     n_blocks: int,
-    earlier: Sequence[JournalEntry],
+    is_new: bool,
 ) -> Journal:
-    """The journal, with what this run starts with; raises InputError where what it goes on from is of another kind."""
-    started = _run_started(request, folder, site, scouted, corpus, n_blocks)
-    find_baseline(request.results_root, started.machine.id)  # one that cannot be read is found now, not at the end
+    """The journal, with what this run, or this part of it, starts with."""
+    started = _run_started(request, folder, site, workshop, machine, corpus, n_blocks)
+    find_baseline(request.results_root, machine.id)  # one that cannot be read is found now, not at the end
     journal = Journal(folder.journal_path)
-    if earlier and isinstance(earlier[0], RunStarted):
-        _check_same(earlier[0], started, folder)
-        journal.append(RunResumed(created=started.created, commit=started.commit, budget_s=request.budget_s))
-    else:
-        journal.append(started)
+    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=request.budget_s)
+    journal.append(started if is_new else resumed)
     return journal
 
 
-def _check_same(before: RunStarted, now: RunStarted, folder: RunFolder) -> None:
-    """Losses of another machine, torch or text do not belong into one grid."""
+def _check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
+    """Raises InputError: losses of another machine, torch or text do not belong into one grid."""
     for name, one, other in (
-        ("machine", before.machine.id, now.machine.id),
-        ("text", before.corpus and before.corpus.identity, now.corpus and now.corpus.identity),
+        ("machine", before.machine.id, machine.id),
+        ("text", before.corpus and before.corpus.identity, corpus.identity),
     ):
         if one != other:
             raise InputError(
@@ -267,11 +292,17 @@ def _check_same(before: RunStarted, now: RunStarted, folder: RunFolder) -> None:
 
 
 def _run_started(
-    request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus, n_blocks: int
+    request: Request,
+    folder: RunFolder,
+    site: Site,
+    workshop: Workshop,
+    machine: Machine,
+    corpus: Corpus,
+    n_blocks: int,
 ) -> RunStarted:
     settings = Settings(
         budget_s=request.budget_s,
-        device=scouted.device,
+        device=workshop.device,
         seed=request.seed,
         n_blocks=n_blocks,
         threads=site.threads,
@@ -279,13 +310,15 @@ def _run_started(
         environment=worker_environment(site.threads),
         stated_power_w=request.stated_power_w,
         selection=request.selection,
+        executor=request.placement.executor,
+        executor_options=request.placement.options,
     )
     return RunStarted(
         id=folder.id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         scalemark_version=scalemark.__version__,
         commit=_commit(),
-        machine=fingerprint(scouted.facts, site.threads, affinity=site.affinity),
+        machine=machine,
         settings=settings,
         corpus=corpus.facts,
         fake=bool(faked_sources()),
@@ -306,8 +339,8 @@ def describe(session: Session) -> list[str]:
     plan, grid = session.plan, session.grid
     runs = [f"{order.config} ({format_seconds(order.expected_s, 2)})" for order in grid.orders]
     lines = [
-        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.site.device} "
-        f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}",
+        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.workshop.device} "
+        f"({_describe_workshop(session)}), about {format_seconds(session.expected_s, 2)}",
         *_describe_rungs(plan),
         *_wrapped("train: ", runs),
     ]
@@ -316,6 +349,15 @@ def describe(session: Session) -> list[str]:
     left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
     left_out += [f"train {order.config}" for order in grid.left_out]
     return [*lines, *_wrapped("no time or memory for: ", left_out)]
+
+
+def _describe_workshop(session: Session) -> str:
+    """'2 threads'; or 'ray: 16 at a time, 1 thread each'."""
+    shop = session.workshop
+    if shop.placement.executor == "local":
+        return f"{session.site.threads} threads"
+    threads = f"{shop.threads} thread{'s' if shop.threads > 1 else ''}"
+    return f"{shop.placement.executor}: {shop.slots} at a time, {threads} each"
 
 
 def _describe_rungs(plan: Plan) -> list[str]:
