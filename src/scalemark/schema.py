@@ -514,8 +514,8 @@ class LossPoint(Frozen):
 class RunPlace(Frozen):
     """Where a scheduler had a run trained. node: its host name; cpu: the processor's name.
 
-    exclusive: whether the whole node was given to the run; None where the scheduler does not tell. beside_cpus: CPUs that
-    everything else on the node kept busy meanwhile, on average.
+    exclusive: whether the whole node was given to the run; None where the scheduler does not tell. beside_cpus: CPUs
+    that everything else on the node kept busy meanwhile, on average.
     """
 
     executor: RemoteExecutor

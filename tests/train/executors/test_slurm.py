@@ -1,4 +1,4 @@
-"""Jobs of Slurm, by submitit's stand-in of processes on this machine: same losses, through signals, kills and a lost driver."""
+"""Jobs of Slurm, by submitit's stand-in of processes on this machine: same losses, whatever is killed."""
 
 import os
 import signal
@@ -33,9 +33,9 @@ from scalemark.train.trunk import train_trunk
 
 pytest.importorskip("submitit", reason='needs the extra: pip install "scalemark[slurm]"')
 LOCAL = {"cluster": "local"}
-# Of one trunk: its state is kept where the short one leaves it, at step 300, and when it is told to stop.
-SHORT, LONG = tiny_config(400), tiny_config(2000)
-OTHER = tiny_config(400, seed=1)
+# Of one trunk: its state is kept where the short one leaves it, at step 45, and when it is told to stop.
+SHORT, LONG = tiny_config(60), tiny_config(400)
+OTHER = tiny_config(60, seed=1)
 RUN = TrainingRun(config=SHORT, status="ok", validation_loss=2.0)
 
 
@@ -76,7 +76,10 @@ def test_options_reach_the_file_that_sbatch_gets(tmp_path: Path, monkeypatch: py
 
 
 def test_what_sbatch_complains_of_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, script in {"srun": "", "sbatch": "echo 'sbatch: error: invalid partition specified: no' >&2; exit 1"}.items():
+    for name, script in {
+        "srun": "",
+        "sbatch": "echo 'sbatch: error: invalid partition specified: no' >&2; exit 1",
+    }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
@@ -207,6 +210,11 @@ def undisturbed(files: TokenFiles) -> dict[str, object]:
     return losses(runs)
 
 
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "LOOK_EVERY_S", 0.05)
+
+
 def disturbed(by: int, files: TokenFiles, folder: Path) -> tuple[Disturber, list[Ended]]:
     disturber = Disturber(folder / "slurm", by)
     with open_pool(folder / "slurm", 1, LOCAL, disturber) as pool:
@@ -303,11 +311,11 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
-    """The folder of a driver that was killed when two runs were recorded. Its jobs train on."""
+    """The folder of a driver that was killed when one run was recorded. Its jobs train on."""
     folder = tmp_path_factory.mktemp("killed")
     run = RunFolder(folder / "run")
     process = start(write_command(folder / "command.py", GRID), run.path, *ASKED)
-    wait_for_runs(run, 2, process)
+    wait_for_runs(run, 1, process)
     process.kill()
     process.communicate()
     yield run

@@ -122,7 +122,8 @@ class RaySeat:
         except _SilentError as error:
             raise LostError(Death(key, "timeout", f"no answer within {SILENCE_S:.0f} s")) from error
         except errors.RayTaskError as error:  # raised by the task and not by what carries it
-            raise ScalemarkError(f"a Ray task failed ({_last_line(error)}): its log is in the session's folder") from error
+            why = str(error).strip().splitlines()[-1]  # of a traceback: the error itself
+            raise ScalemarkError(f"a Ray task failed ({why}): its log is in the session's folder") from error
         except errors.RayError as error:
             if self._closed.is_set():
                 raise ClosedError from error
@@ -152,11 +153,6 @@ class _SilentError(Exception):
     """A task said nothing for longer than it may."""
 
 
-def _last_line(error: Exception) -> str:
-    """Of a traceback: the error itself."""
-    return str(error).strip().splitlines()[-1]
-
-
 # --- in the worker ----------------------------------------------------------------------------------------------------
 
 
@@ -178,7 +174,7 @@ def _train(ticket: str, content: Sequence[Any]) -> Iterator[str]:
         reports.put(None)
 
     threading.Thread(target=work, daemon=True).start()
-    for said in iter(reports.get, None):
+    while (said := reports.get()) is not None:
         if isinstance(said, BaseException):
             raise said
         yield said

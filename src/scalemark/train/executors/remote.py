@@ -1,9 +1,9 @@
 """A job on another machine: what must be the same there, where its text is, and what its times are worth.
 
-    driver ── Ticket ──> perform ─┬─ versions differ ──────────────> Refused
-                                  ├─ text by path, or by content ──> checked against its hash
-                                  ├─ checkpoints not shared ───────> a warning, and none are kept
-                                  └─ scalemark.train.worker.work ──> runs, each with the place where it was trained
+driver ── Ticket ──> perform ─┬─ versions differ ──────────────> Refused
+                              ├─ text by path, or by content ──> checked against its hash
+                              ├─ checkpoints not shared ───────> a warning, and none are kept
+                              └─ scalemark.train.worker.work ──> runs, each with the place where it was trained
 """
 
 import os
@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel
 
-import scalemark
+from scalemark import __version__
 from scalemark.errors import ScalemarkError, StoreError
 from scalemark.process import Refused
 from scalemark.schema import (
@@ -63,7 +63,7 @@ def write_ticket(job: TrunkJob, executor: RemoteExecutor) -> Ticket:
 
 def versions() -> dict[str, str]:
     """Of the packages that decide losses; read without importing them."""
-    return {"scalemark": scalemark.__version__, "torch": metadata.version("torch")}
+    return {"scalemark": __version__, "torch": metadata.version("torch")}
 
 
 def mark(checkpoints: Path) -> str:
@@ -76,7 +76,9 @@ def mark(checkpoints: Path) -> str:
         checkpoints.mkdir(parents=True, exist_ok=True)
         path.write_text(marker, encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"cannot write to {checkpoints} ({error.strerror}): choose another folder with --out") from error
+        raise StoreError(
+            f"cannot write to {checkpoints} ({error.strerror}): choose another folder with --out"
+        ) from error
     return marker
 
 
@@ -111,8 +113,8 @@ def check_versions(wanted: dict[str, str]) -> None:
 def _not_shared(checkpoints: str) -> MeasurementWarning:
     return MeasurementWarning(
         subject=f"node {platform.node()}",
-        message=f"does not see {checkpoints}, so a run that is interrupted there starts again from the beginning, to the "
-        "same loss: give --out a folder that all nodes share",
+        message=f"does not see {checkpoints}, so a run that is interrupted there starts again from the beginning, to "
+        "the same loss: give --out a folder that all nodes share",
     )
 
 
@@ -183,7 +185,9 @@ def find_text(files: TokenFiles, content: Content | None = None, folder: Path | 
     if not is_same_text(kept):
         _keep(kept, content())
     if not is_same_text(kept):
-        raise StoreError(f"the text that was sent is not {files.identity}: the driver's files were changed; run it again")
+        raise StoreError(
+            f"the text that was sent is not {files.identity}: the driver's files were changed; run it again"
+        )
     return kept
 
 
@@ -192,7 +196,7 @@ def is_same_text(files: TokenFiles) -> bool:
     paths = Path(files.train_path), Path(files.validation_path)
     try:
         stamps = tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-        return bool(files.identity) and files.identity.endswith(f"@{_digest(stamps, files.tokenizer)}")
+        return (files.identity or "").endswith(f"@{_digest(stamps, files.tokenizer)}")
     except OSError:
         return False
 

@@ -4,9 +4,9 @@
          ^                                        │
          └── reads ── <folder>/<token>.jsonl <────┘ appends
 
-A time limit or a preemption comes to the task as a signal: its training thread keeps its state and stops, and the job is
-queued again, where it goes on. A driver that is killed leaves its jobs running; the next one takes what they have
-reported (`harvest`) and asks them to stop.
+A time limit or a preemption comes to the task as a signal: its training thread keeps its state and stops, and the job
+is queued again and goes on. A driver that is killed leaves its jobs running; the next one takes what they have reported
+(`harvest`) and asks them to stop.
 """
 
 import math
@@ -64,7 +64,9 @@ def parse_limit_min(text: str) -> int:
         if len(parts) > 3 or min(parts) < 0:
             raise ValueError
         units = (60, 1, 1 / 60) if dash or len(parts) == 3 else (1, 1 / 60)
-        minutes = (int(days) if dash else 0) * 24 * 60 + sum(part * unit for part, unit in zip(parts, units, strict=False))
+        minutes = (int(days) if dash else 0) * 24 * 60 + sum(
+            part * unit for part, unit in zip(parts, units, strict=False)
+        )
         return max(1, math.ceil(minutes))
     except ValueError:
         raise InputError(f"{text!r} is no time limit: write it as sbatch takes it, 90 or 1:30:00 or 2-0") from None
