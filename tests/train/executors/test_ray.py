@@ -20,8 +20,8 @@ from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
 from scalemark.train.checkpoint import Checkpoints
 from scalemark.train.corpus.prepared import digest_of
 from scalemark.train.executors import ray as on_ray
-from scalemark.train.executors.pool import Pool
-from scalemark.train.executors.remote import kept_at
+from scalemark.train.executors.pool import Ended, Pool
+from scalemark.train.executors.remote import kept_at, own_folder
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.trunk import train_trunk
 
@@ -88,6 +88,13 @@ def job(*configs: TrainingConfig, files: TokenFiles, checkpoints: Path | None = 
     return TrunkJob(orders=orders, files=files, budget_s=300.0, checkpoints=place, validation_windows=8)
 
 
+def all_of(pool: Pool, *jobs: TrunkJob) -> list[Ended]:
+    with pool:
+        for one in jobs:
+            pool.submit(one)
+        return list(pool.as_completed())
+
+
 def tasks() -> list[psutil.Process]:
     """The workers that train just now."""
     return [one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [""])[0] == "ray::_train"]
@@ -106,10 +113,8 @@ def test_a_worker_that_is_killed_while_it_trains_costs_nothing_but_time(
 ) -> None:
     """Beside it another trunk, before it is killed and after; both end as without any of it, to the last bit."""
     listener = Listener(kill_the_only_task)
-    with pool_of(1, files, listener) as pool:
-        pool.submit(job(OTHER, files=files))
-        pool.submit(job(SHORT, LONG, files=files, checkpoints=tmp_path / "checkpoints"))
-        ended = list(pool.as_completed())
+    wanted = job(SHORT, LONG, files=files, checkpoints=tmp_path / "checkpoints")
+    ended = all_of(pool_of(1, files, listener), job(OTHER, files=files), wanted)
     assert listener.at and [one.death for one in ended] == [None, None]
     assert losses(listener.runs) == undisturbed
     assert [run.config for run in listener.runs] == [OTHER, SHORT, LONG], "what was done is not done again"
@@ -137,13 +142,7 @@ def test_text_reaches_a_node_that_does_not_see_the_drivers_files(
     (there,) = train_trunk([tiny_config(8)], files, lambda *_: None, Checkpoints(None), validation_windows=8)
     assert run.validation_loss == pytest.approx(there.validation_loss)
     assert run.place and run.place.exclusive == ((os.cpu_count() or 1) <= 2), "both CPUs of the node were its own"
-    shutil.rmtree(Path(kept_at(moved, on_ray_folder()).train_path).parent)
-
-
-def on_ray_folder() -> Path:
-    from scalemark.train.executors.remote import _own_folder
-
-    return _own_folder()
+    shutil.rmtree(Path(kept_at(moved, own_folder()).train_path).parent)
 
 
 def test_a_run_that_ends_its_worker_every_time_fails_with_the_reason(
@@ -151,10 +150,9 @@ def test_a_run_that_ends_its_worker_every_time_fails_with_the_reason(
 ) -> None:
     (tmp_path / "bench_deadly.py").write_text("import os\n\ndef deadly():\n    os._exit(3)\n")
     deadly = TrainingConfig(task=TaskRef(path=str(tmp_path / "bench_deadly.py"), function="deadly"), tokens=4)
-    with pool_of(1, files, Listener()) as pool:
-        pool.tries = 2
-        pool.submit(job(deadly, files=files))
-        (ended,) = pool.as_completed()
+    pool = pool_of(1, files, Listener())
+    pool.tries = 2
+    (ended,) = all_of(pool, job(deadly, files=files))
     assert ended.death and ended.death.key == deadly.key
     assert "its Ray worker was lost" in ended.death.reason and "begun 2 times" in ended.death.reason
 
@@ -164,9 +162,8 @@ def test_leaving_ends_the_tasks_that_are_under_way(cluster: str, files: TokenFil
         if isinstance(message, Progress):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), pool_of(1, files, interrupt) as pool:
-        pool.submit(job(tiny_config(100_000), files=files))
-        list(pool.as_completed())
+    with pytest.raises(KeyboardInterrupt):
+        all_of(pool_of(1, files, interrupt), job(tiny_config(100_000), files=files))
     deadline = time.monotonic() + 30
     while tasks():
         assert time.monotonic() < deadline

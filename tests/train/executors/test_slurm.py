@@ -18,15 +18,16 @@ from scalemark.record.store import RunFolder, load_suite, read_journal
 from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
 from scalemark.train.checkpoint import Checkpoints
 from scalemark.train.executors import slurm
-from scalemark.train.executors.pool import Ended
+from scalemark.train.executors.pool import Ended, Pool
+from scalemark.train.executors.remote import write_ticket
 from scalemark.train.executors.slurm import (
     SlurmSeat,
+    SlurmTask,
     Spool,
     harvest,
     has_whole_node,
     open_pool,
     parse_limit_min,
-    parse_options,
 )
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.trunk import train_trunk
@@ -57,43 +58,52 @@ def test_what_is_no_time_limit_says_how_to_write_one(text: str) -> None:
         parse_limit_min(text)
 
 
-def test_options_reach_the_file_that_sbatch_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a made-up srun and sbatch, which keep the file."""
-    for name, script in {"srun": "", "sbatch": f'cp "$1" {tmp_path}/taken; echo Submitted batch job 7'}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    options = {"partition": "short", "account": "lab", "gres": "gpu:1", "mail-user": "a@b", "exclusive": "true"}
-    import submitit
+@pytest.fixture
+def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts a made-up srun, and an sbatch that does as it is told, where the real ones would be found."""
 
-    seat = SlurmSeat(submitit, tmp_path / "slurm", options | {"time": "1:30:00"})
-    seat._submit(lambda: None, TrunkJob(orders=(), files=NO_FILES, budget_s=60.0, threads=3))  # type: ignore[arg-type]
-    lines = (tmp_path / "taken").read_text().splitlines()
-    for wanted in ("partition=short", "account=lab", "gres=gpu:1", "mail-user=a@b", "exclusive", "time=90"):
-        assert f"#SBATCH --{wanted}" in lines
+    def put(script: str) -> Path:
+        for name, content in (("srun", ""), ("sbatch", script)):
+            (tmp_path / name).write_text(f"#!/bin/sh\n{content}\n")
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        return tmp_path
+
+    return put
+
+
+def taken(options: dict[str, str], job: TrunkJob, folder: Path) -> list[str]:
+    """The lines of the file that sbatch gets for a job."""
+    (seat,) = open_pool(folder / "slurm", 1, options, print).seats
+    assert isinstance(seat, SlurmSeat)
+    seat._submit(SlurmTask(write_ticket(job, "slurm"), folder / "a.jsonl"), job)
+    return (folder / "taken").read_text().splitlines()
+
+
+def test_options_reach_the_file_that_sbatch_gets(sbatch: Callable[[str], Path]) -> None:
+    folder = sbatch('cp "$1" "$(dirname "$0")/taken"; echo Submitted batch job 7')
+    options = {"partition": "short", "account": "lab", "gres": "gpu:1", "mail-user": "a@b", "exclusive": "true"}
+    wanted = job(SHORT, files=NO_FILES).model_copy(update={"threads": 3})
+    lines = taken(options | {"time": "1:30:00"}, wanted, folder)
+    for flag in ("partition=short", "account=lab", "gres=gpu:1", "mail-user=a@b", "exclusive", "time=90"):
+        assert f"#SBATCH --{flag}" in lines
     assert "#SBATCH --cpus-per-task=3" in lines
     assert any(line.startswith("#SBATCH --signal=USR2@") for line in lines)
 
 
-def test_what_sbatch_complains_of_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, script in {
-        "srun": "",
-        "sbatch": "echo 'sbatch: error: invalid partition specified: no' >&2; exit 1",
-    }.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    with (
-        pytest.raises(InputError, match=r"invalid partition specified: no.*check --slurm-option"),
-        open_pool(tmp_path / "slurm", 1, {"partition": "no"}, print) as pool,
-    ):
-        pool.submit(job(SHORT, files=NO_FILES))
-        list(pool.as_completed())
+def test_a_limit_that_nobody_asks_for_holds_the_budget_and_what_comes_before_and_after(
+    sbatch: Callable[[str], Path],
+) -> None:
+    folder = sbatch('cp "$1" "$(dirname "$0")/taken"; echo Submitted batch job 7')
+    (limit,) = [line for line in taken({}, job(SHORT, files=NO_FILES), folder) if "--time=" in line]
+    budget_min = job(SHORT, files=NO_FILES).budget_s / 60
+    assert budget_min + 5 <= int(limit.partition("=")[2]) <= 1.5 * budget_min + 15
 
 
-def test_the_limit_of_a_job_holds_its_budget_unless_another_is_asked_for() -> None:
-    assert "timeout_min" not in parse_options({"partition": "short"})
-    assert parse_options({"time": "30"}) == {"timeout_min": 30}
+def test_what_sbatch_complains_of_is_said_in_one_line(sbatch: Callable[[str], Path]) -> None:
+    folder = sbatch("echo 'sbatch: error: invalid partition specified: no' >&2; exit 1")
+    with pytest.raises(InputError, match=r"invalid partition specified: no.*check --slurm-option"):
+        all_of(open_pool(folder / "slurm", 1, {"partition": "no"}, print), job(SHORT, files=NO_FILES))
 
 
 def test_without_slurm_it_is_said_where_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +164,13 @@ def job(*configs: TrainingConfig, files: TokenFiles, checkpoints: Path | None = 
     orders = tuple(RunOrder(config=config, expected_s=0.001) for config in configs)
     place = str(checkpoints) if checkpoints else None
     return TrunkJob(orders=orders, files=files, budget_s=300.0, checkpoints=place, validation_windows=8)
+
+
+def all_of(pool: Pool, *jobs: TrunkJob) -> list[Ended]:
+    with pool:
+        for one in jobs:
+            pool.submit(one)
+        return list(pool.as_completed())
 
 
 def tasks(folder: Path) -> list[psutil.Process]:
@@ -217,9 +234,8 @@ def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def disturbed(by: int, files: TokenFiles, folder: Path) -> tuple[Disturber, list[Ended]]:
     disturber = Disturber(folder / "slurm", by)
-    with open_pool(folder / "slurm", 1, LOCAL, disturber) as pool:
-        pool.submit(job(SHORT, LONG, files=files, checkpoints=folder / "checkpoints"))
-        ended = list(pool.as_completed())
+    wanted = job(SHORT, LONG, files=files, checkpoints=folder / "checkpoints")
+    ended = all_of(open_pool(folder / "slurm", 1, LOCAL, disturber), wanted)
     assert disturber.at
     return disturber, ended
 
@@ -259,12 +275,10 @@ def test_a_run_that_ends_its_process_fails_and_the_next_job_is_done(files: Token
     (tmp_path / "bench_deadly.py").write_text("import os\n\ndef deadly():\n    os._exit(3)\n")
     deadly = TrainingConfig(task=TaskRef(path=str(tmp_path / "bench_deadly.py"), function="deadly"), tokens=4)
     heard: list[Message] = []
-    with open_pool(tmp_path / "slurm", 2, LOCAL, heard.append) as pool:
-        pool.tries = 1
-        for one in (deadly, tiny_config(8)):
-            pool.submit(job(one, files=files))
-        ended = {one.job.key: one for one in pool.as_completed()}
-    lost = ended[deadly.trunk]
+    pool = open_pool(tmp_path / "slurm", 2, LOCAL, heard.append)
+    pool.tries = 1
+    ended = all_of(pool, job(deadly, files=files), job(tiny_config(8), files=files))
+    (lost,) = [one for one in ended if one.left]
     assert lost.death and "was lost" in lost.death.reason and lost.death.key == deadly.key
     assert [str(message.run.config) for message in heard if isinstance(message, RunTrained)] == [str(tiny_config(8))]
 
@@ -274,12 +288,8 @@ def test_a_fault_of_our_own_on_a_node_ends_the_grid_and_names_the_log(
 ) -> None:
     """It would be the same on every node."""
     monkeypatch.setattr(slurm, "SlurmTask", lambda *_: _raise)
-    with (
-        pytest.raises(ScalemarkError, match=r"a job of Slurm failed: .*\.err says why"),
-        open_pool(tmp_path / "slurm", 1, LOCAL, print) as pool,
-    ):
-        pool.submit(job(SHORT, files=files))
-        list(pool.as_completed())
+    with pytest.raises(ScalemarkError, match=r"a job of Slurm failed: .*\.err says why"):
+        all_of(open_pool(tmp_path / "slurm", 1, LOCAL, print), job(SHORT, files=files))
 
 
 def _raise() -> None:
@@ -291,9 +301,8 @@ def test_leaving_ends_the_job_that_is_under_way(files: TokenFiles, tmp_path: Pat
         if isinstance(message, Progress):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), open_pool(tmp_path / "slurm", 1, LOCAL, interrupt) as pool:
-        pool.submit(job(tiny_config(100_000), files=files))
-        list(pool.as_completed())
+    with pytest.raises(KeyboardInterrupt):
+        all_of(open_pool(tmp_path / "slurm", 1, LOCAL, interrupt), job(tiny_config(100_000), files=files))
     wait_until(lambda: not tasks(tmp_path / "slurm"), 30)
 
 

@@ -181,7 +181,7 @@ def find_text(files: TokenFiles, content: Content | None = None, folder: Path | 
         raise StoreError(
             f"{files.train_path} is not the text {files.identity}: give --out a folder that all nodes share"
         )
-    kept = kept_at(files, folder or _own_folder())
+    kept = kept_at(files, folder or own_folder())
     if not is_same_text(kept):
         _keep(kept, content())
     if not is_same_text(kept):
@@ -218,7 +218,7 @@ def kept_at(files: TokenFiles, folder: Path) -> TokenFiles:
     return files.model_copy(update=changes)
 
 
-def _own_folder() -> Path:
+def own_folder() -> Path:
     """Of this user: what others have put into a common folder is not trusted, nor in the way."""
     return Path(tempfile.gettempdir()) / f"scalemark-text-{os.getuid() if hasattr(os, 'getuid') else 'own'}"
 
