@@ -72,7 +72,8 @@ class Request:
 
     corpus, tokenizer: what is trained on, as `open_corpus` takes it. out: the run's own folder, where an interrupted
     run goes on; None for a new one below `results_root`. jobs, threads_per_job: how many models are trained at a time;
-    None for one on each core, or one on a GPU. placement: who trains them.
+    None for one on each core, or one on a GPU. placement: who trains them. against: what the run will be compared with,
+    whose cells come first; auto is the newest baseline of this machine.
     """
 
     workloads: tuple[Workload, ...]
@@ -89,6 +90,7 @@ class Request:
     jobs: int | None = None
     threads_per_job: int | None = None
     placement: Placement = LOCAL
+    against: Suite | Literal["auto", "none"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Session:
     """A run under way: planned, its folder made, its journal begun.
 
     trainings: all that could be trained; trained: keys of those that an earlier part of this run has trained; goes_on:
-    whether a later run may go on in its folder.
+    whether a later run may go on in its folder. baseline: what the run will be compared with.
     """
 
     folder: RunFolder
@@ -113,6 +115,7 @@ class Session:
     budget_s: float
     started_s: float
     goes_on: bool
+    baseline: Suite | None = None
 
     @property
     def expected_s(self) -> float:
@@ -162,16 +165,21 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         for config in request.trainings
         if config.model is None or fits_text(config, corpus.facts.train_tokens)
     )
-    known = {entry.run.config.key for entry in earlier if _is_trained(entry)}
-    recovered = _recovered(folder, {config.key for config in trainings} - known) if begun else []
-    trained = frozenset(known | {entry.run.config.key for entry in recovered})
+    trained, recovered = _trained_before(folder, earlier, trainings)
+    baseline = find_baseline(request.results_root, machine.id) if request.against == "auto" else request.against
+    baseline = baseline if isinstance(baseline, Suite) else None
+    looked_s = time.monotonic()
     pace = find_pace(workshop) if any(config.model for config in trainings) else None
+    if request.placement.executor != "local":  # most of it is a queue's time, which is no part of the budget
+        started_s += time.monotonic() - looked_s
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
-    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s)
+    wanted = _cells_of(baseline, machine)
+    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s, wanted)
     if not plan.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    journal = _begin(request, folder, site, workshop, machine, corpus, plan.n_blocks, is_new=begun is None)
+    started = _run_started(request, folder, site, workshop, machine, corpus, plan.n_blocks)
+    journal = _begin(started, folder, is_new=begun is None)
     for entry in recovered:
         journal.append(entry)
     return Session(
@@ -189,6 +197,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         request.budget_s,
         started_s,
         goes_on=request.out is not None,
+        baseline=baseline,
     )
 
 
@@ -200,11 +209,25 @@ def _look_around(request: Request, corpus: Corpus, folder: RunFolder) -> tuple[S
     return replace(site, device=scouted.device), scouted
 
 
-def _recovered(folder: RunFolder, wanted: set[str]) -> list[RunTrained]:
-    """Runs of these keys that jobs of Slurm have trained since their driver was killed, each once."""
-    found = slurm.harvest(folder.path / SLURM_FOLDER)
-    runs = {entry.run.config.key: entry for entry in found if _is_trained(entry)}
-    return [entry for key, entry in runs.items() if key in wanted]
+def _trained_before(
+    folder: RunFolder, earlier: Sequence[JournalEntry], trainings: Sequence[TrainingConfig]
+) -> tuple[frozenset[str], list[RunTrained]]:
+    """Keys of what need not be trained again, and of these runs those that the journal does not have yet.
+
+    They were trained by jobs of Slurm after their driver was killed.
+    """
+    known = {entry.run.config.key for entry in earlier if _is_trained(entry)}
+    reported = slurm.harvest(folder.path / SLURM_FOLDER) if earlier else []
+    runs = {entry.run.config.key: entry for entry in reported if _is_trained(entry)}
+    recovered = [runs[config.key] for config in trainings if config.key in runs.keys() - known]
+    return frozenset(known | {entry.run.config.key for entry in recovered}), recovered
+
+
+def _cells_of(baseline: Suite | None, machine: Machine) -> frozenset[str]:
+    """Keys of what a baseline of this machine has measured."""
+    if baseline is None or baseline.machine.id != machine.id:
+        return frozenset()
+    return frozenset(cell.workload.key for cell in baseline.cells if cell.status == "ok")
 
 
 def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
@@ -237,12 +260,13 @@ def _plan(
     pace: Pace | None,
     slots: int,
     left_s: float,
+    wanted: frozenset[str] = frozenset(),
 ) -> tuple[Plan, GridPlan]:
     """Share the time between timing and training; what one does not need, the other gets."""
     step_s = pace.step_s if pace else _no_step
     wanted_s = plan_grid(trainings, step_s, math.inf, slots, trained).needed_s
     timing_s = max(left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s), min(TIMING_AT_LEAST_S, left_s))
-    plan = plan_campaign(workloads, scouted, timing_s)
+    plan = plan_campaign(workloads, scouted, timing_s, wanted)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
     return plan, plan_grid(trainings, step_s, training_s, slots, trained)
 
@@ -260,21 +284,11 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def _begin(
-    request: Request,
-    folder: RunFolder,
-    site: Site,
-    workshop: Workshop,
-    machine: Machine,
-    corpus: Corpus,
-    n_blocks: int,
-    is_new: bool,
-) -> Journal:
+def _begin(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
     """The journal, with what this run, or this part of it, starts with."""
-    started = _run_started(request, folder, site, workshop, machine, corpus, n_blocks)
-    find_baseline(request.results_root, machine.id)  # one that cannot be read is found now, not at the end
     journal = Journal(folder.journal_path)
-    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=request.budget_s)
+    budget_s = started.settings.budget_s
+    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=budget_s)
     journal.append(started if is_new else resumed)
     return journal
 
