@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil, floor, log10
 
-from scalemark.units import format_amount, format_bytes, format_count, format_seconds
+from scalemark.units import format_amount, format_bytes, format_count, format_seconds, significant
 
 _BEST_COUNT = 5
 _MOST = 7
@@ -43,6 +43,16 @@ def seconds_axis(values: list[float]) -> Axis:
 def bytes_axis(values: list[float]) -> Axis:
     """Sizes, marked at powers of two."""
     return _axis(values, [_powers_of(4), _powers_of(16), _powers_of(2)], lambda value: format_bytes(value, 4))
+
+
+def ratio_axis(values: list[float]) -> Axis:
+    """How many times one thing is another: '5×'."""
+    return _axis(values, [_one_two_five, _decades, _finer_steps, _even], lambda value: f"{significant(value, _digits(value))}×")
+
+
+def usd_axis(values: list[float]) -> Axis:
+    """US dollars."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: f"${significant(value, _digits(value))}")
 
 
 def loss_axis(values: list[float]) -> Axis:

@@ -1,0 +1,111 @@
+"""The sentences that come first: who is faster from which size on and by how much, what it costs, what not to trust."""
+
+from collections.abc import Sequence
+
+from scalemark.report.versus.words import beyond, crossover_size, speedup, usd
+from scalemark.schema import Contender, ContenderStep, Crossover, FastestRange, ShapeCompared, SuiteComparison
+from scalemark.units import format_amount, format_percent
+
+_SURE = 0.95
+_NOTHING = "Nothing could be compared: no shape has a time on two of the suites, measured or predicted."
+
+
+def headline(comparison: SuiteComparison) -> str:
+    """Who is faster, from which size on, and by how much at the largest size that was measured."""
+    shape = largest_measured(comparison)
+    parts = [_fastest_sentence(comparison), _speedup_sentence(comparison, shape) if shape else ""]
+    return " ".join(filter(None, parts)) or _NOTHING
+
+
+def price_line(comparison: SuiteComparison) -> str:
+    """What a million tokens cost at that size; why that is not known, otherwise."""
+    shape = largest_measured(comparison)
+    priced = [step for step in shape.steps if step.usd] if shape else []
+    if not shape or not priced:
+        return "No prices: give --usd-per-hour NAME=P for each, and cost per million tokens stands beside the speed."
+    each = sorted(priced, key=_usd)
+    costs = ", ".join(f"{usd(_usd(step) * 1e6 / shape.items)} on {step.contender}" for step in each)
+    return f"A million tokens of {shape.name} ({format_amount(shape.params_total)} parameters) cost {costs}."
+
+
+def contender_lines(comparison: SuiteComparison) -> list[str]:
+    """'laptop: AMD EPYC, 2 cores, 24.0 GiB, torch 2.13.0+cpu; float32', one line each."""
+    return [f"{one.name}: {one.suite.machine.summary}; {how_it_runs(one)}" for one in comparison.contenders]
+
+
+def how_it_runs(contender: Contender) -> str:
+    """'cuda, bfloat16, compiled'."""
+    parts = [contender.suite.settings.device, contender.dtype, "compiled" * contender.compiled]
+    parts += [contender.optimizer] * (contender.optimizer != "adamw")
+    return ", ".join(filter(None, parts))
+
+
+def doubt_line(comparison: SuiteComparison) -> str:
+    """What could not be compared, by name; empty where all could."""
+    left_out = [one.what for one in comparison.not_compared]
+    return f"Not compared, or not on equal terms: {'; '.join(left_out)} (see below)." if left_out else ""
+
+
+def largest_measured(comparison: SuiteComparison) -> ShapeCompared | None:
+    """The largest shape that was measured on all, else on any two."""
+    measured = [shape for shape in comparison.shapes if sum(step.measured for step in shape.steps) > 1]
+    return max(
+        measured,
+        key=lambda shape: (sum(step.measured for step in shape.steps), shape.params_non_embedding, shape.items),
+        default=None,
+    )
+
+
+def _fastest_sentence(comparison: SuiteComparison) -> str:
+    """By the laws; empty where there are fewer than two."""
+    ranges = comparison.fastest
+    if not ranges:
+        return ""
+    if len(ranges) == 1:
+        return _one_range(ranges[0])
+    if not all(crossover.is_told for crossover in comparison.crossovers):
+        return "The laws cross, but their bands overlap so far that no size is told from which one is the faster."
+    return _chain(ranges, comparison.crossovers)
+
+
+def _one_range(only: FastestRange) -> str:
+    sizes = f"{format_amount(only.params.low, 2)} to {format_amount(only.params.high, 2)} parameters"
+    if only.share < _SURE:
+        return f"The law of {only.contender} is the lowest from {sizes}, though not surely ({_share(only)} of the draws)."
+    return f"{only.contender} is the fastest at every size from {sizes} ({beyond(only.extrapolation)} of what was fitted)."
+
+
+def _share(only: FastestRange) -> str:
+    return format_percent(only.share, 0)
+
+
+def _chain(ranges: Sequence[FastestRange], crossovers: Sequence[Crossover]) -> str:
+    """'gpu wins above 0.40 M (0.31 M to 0.56 M) parameters, laptop below.'"""
+    if len(ranges) == 2:
+        at = crossover_size(crossovers[0])
+        return f"{ranges[1].contender} wins above {at} parameters, {ranges[0].contender} below."
+    ends = [f"up to {crossover_size(crossover)}" for crossover in crossovers]
+    parts = [f"{one.contender} {end}" for one, end in zip(ranges, [*ends, "above"], strict=True)]
+    return f"Fastest by parameters: {', '.join(parts)}."
+
+
+def _speedup_sentence(comparison: SuiteComparison, shape: ShapeCompared) -> str:
+    """The fastest that was measured there against the first contender, or the first against the next fastest."""
+    first = shape.step(comparison.names[0])
+    measured = sorted((step for step in shape.steps if step.measured), key=lambda step: step.seconds.value)
+    winner, second = measured[0], measured[1]
+    where = f"{shape.name}, {format_amount(shape.params_non_embedding, 2)} parameters without embeddings"
+    if first is None or not first.measured:
+        return f"{winner.contender} is the fastest measured at {where}."
+    ratio = winner.speedup or (second.speedup.inverted(1.0) if second.speedup else None)
+    other = second if winner.contender == first.contender else first
+    if ratio is None:
+        return ""
+    if ratio.low <= 1:
+        return f"At {where}, no difference to {other.contender} is told: {speedup(ratio)}."
+    return f"{winner.contender} is {speedup(ratio)} as fast as {other.contender} at {where}."
+
+
+def _usd(step: ContenderStep) -> float:
+    assert step.usd is not None
+    return step.usd.value

@@ -1,0 +1,213 @@
+"""Every shape on every contender that has it: time, speed-up, memory, energy and price, measured or predicted."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp
+
+from scipy.stats import t
+
+from scalemark.analysis import CURVE_DEPTHS, FARTHEST_PRICE, PRICED_DEPTHS, TOKENS_PER_PARAMETER, memory_limit_bytes
+from scalemark.diff.noise import RunToRun, repeated_logs, run_to_run
+from scalemark.diff.verdict import ratio_of
+from scalemark.fit.cost_law import distance, predict
+from scalemark.model.accounting import account
+from scalemark.model.ladder import BATCH, SEQ_LEN, diagonal_shape
+from scalemark.schema import (
+    Accounting,
+    Cell,
+    Contender,
+    ContenderStep,
+    CurvePoint,
+    Estimate,
+    LawKind,
+    ModelConfig,
+    ShapeCompared,
+)
+from scalemark.versus.fitted import counted_for, step_cells
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is the same work on every contender. model: None for a user's own task, which its key names."""
+
+    name: str
+    model: ModelConfig | None
+    task_key: str | None
+    batch: int | None
+    seq_len: int | None
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Shape":
+        work = cell.workload
+        task_key = work.task.key if work.task else None
+        return cls(work.rung, work.model, task_key, work.batch, work.seq_len)
+
+
+Measured = Mapping[Shape, Cell]
+
+
+def measured_shapes(contender: Contender) -> dict[Shape, Cell]:
+    """The contender's steps by shape, those without a time or a count left out."""
+    return {Shape.of(cell): cell for cell in step_cells(contender) if cell.typical_s and cell.accounting}
+
+
+def compare_shapes(contenders: Sequence[Contender]) -> tuple[ShapeCompared, ...]:
+    """Every shape that was measured, and those that are priced, where two contenders or more have or predict it.
+
+    By size, the smallest first.
+    """
+    measured = {one.name: measured_shapes(one) for one in contenders}
+    noises = {one.name: _run_to_run(measured[one.name].values()) for one in contenders}
+    found = []
+    for shape, tokens in _wanted(measured.values()).items():
+        steps = [_step(one, shape, measured[one.name].get(shape), noises[one.name]) for one in contenders]
+        known = _with_speedups([step for step in steps if step], contenders[0].name)
+        if len(known) > 1:
+            found.append(_compared(shape, _accounting(shape, measured.values()), tokens, known))
+    return tuple(sorted(found, key=lambda one: (one.params_non_embedding, one.items, one.name)))
+
+
+def _wanted(measured: Iterable[Measured]) -> dict[Shape, float | None]:
+    """Shapes with the tokens that a whole training is priced for: beyond the largest rung that all have, and that one."""
+    each = list(measured)
+    wanted: dict[Shape, float | None] = dict.fromkeys(shape for one in each for shape in one)
+    in_all = [shape for shape in _diagonal(range(1, max(PRICED_DEPTHS))) if all(shape in one for one in each)]
+    for shape in [*in_all[-1:], *_diagonal(PRICED_DEPTHS)]:
+        assert shape.model
+        wanted[shape] = float(TOKENS_PER_PARAMETER * account(shape.model, BATCH, SEQ_LEN).params_total)
+    return wanted
+
+
+def _diagonal(depths: Iterable[int]) -> Iterator[Shape]:
+    for model in map(diagonal_shape, depths):
+        yield Shape(model.name, model, None, BATCH, SEQ_LEN)
+
+
+# The models that the laws' curves go through.
+_LINE = frozenset(_diagonal(CURVE_DEPTHS))
+
+
+def usd_curves(contenders: Sequence[Contender]) -> dict[str, tuple[CurvePoint, ...]]:
+    """US dollars per million tokens along the growing model, of those that have a price and a law of time."""
+    per_second = {one.name: one.usd_per_hour / _SECONDS_PER_HOUR for one in contenders if one.usd_per_hour}
+    millions = BATCH * SEQ_LEN / 1e6
+    return {
+        one.name: tuple(
+            point.model_copy(update={"y": point.y.scaled(per_second[one.name] / millions)})
+            for point in one.curves["step_time"]
+        )
+        for one in contenders
+        if one.name in per_second and "step_time" in one.curves
+    }
+
+
+def _accounting(shape: Shape, measured: Iterable[Measured]) -> Accounting:
+    """As a suite counted it; of a shape that none has, as its formula does."""
+    counted = next((one[shape].accounting for one in measured if shape in one), None)
+    if counted is None:
+        assert shape.model and shape.batch and shape.seq_len, "a user's own task is measured or not there"
+        return account(shape.model, shape.batch, shape.seq_len)
+    return counted
+
+
+def _compared(
+    shape: Shape, counted: Accounting, training_tokens: float | None, steps: Sequence[ContenderStep]
+) -> ShapeCompared:
+    return ShapeCompared(
+        name=shape.name,
+        batch=shape.batch,
+        seq_len=shape.seq_len,
+        params_total=counted.params_total,
+        params_non_embedding=counted.params_non_embedding,
+        items=counted.items,
+        on_line=shape in _LINE,
+        training_tokens=training_tokens,
+        steps=tuple(steps),
+    )
+
+
+def _with_speedups(steps: Sequence[ContenderStep], first: str) -> list[ContenderStep]:
+    """Against the first contender, whose medians are independent of the others'."""
+    base = next((step.seconds for step in steps if step.contender == first), None)
+    return [
+        step.model_copy(update={"speedup": ratio_of(base, step.seconds)}) if base and step.contender != first else step
+        for step in steps
+    ]
+
+
+# --- one contender ----------------------------------------------------------------------------------------------------
+
+
+def _step(
+    contender: Contender, shape: Shape, cell: Cell | None, noise: Mapping[str, RunToRun]
+) -> ContenderStep | None:
+    step = _measured(contender, cell, noise) if cell else _predicted(contender, shape)
+    if step is None or contender.usd_per_hour is None:
+        return step
+    return step.model_copy(update={"usd": step.seconds.scaled(contender.usd_per_hour / _SECONDS_PER_HOUR)})
+
+
+def _measured(contender: Contender, cell: Cell, noise: Mapping[str, RunToRun]) -> ContenderStep:
+    assert cell.typical_s
+    allocated = cell.memory.allocated_bytes if cell.memory else None
+    return ContenderStep(
+        contender=contender.name,
+        measured=True,
+        seconds=over_runs(cell.typical_s, noise.get(cell.workload.key)),
+        memory_bytes=Estimate(value=allocated, low=allocated, high=allocated) if allocated else None,
+        fits_memory=True,
+        joules=cell.energy.joules_per_round if cell.energy and not cell.energy.fake else None,
+    )
+
+
+def over_runs(seconds: Estimate, noise: RunToRun | None) -> Estimate:
+    """The time with an interval for what other runs of the same code would give, where reruns tell it.
+
+    The blocks of one run do not see what moves a whole run; the wider of both intervals counts.
+    """
+    if noise is None:
+        return seconds
+    reach = float(t.ppf((1 + seconds.level) / 2, noise.freedom)) * noise.sd
+    low, high = seconds.value * exp(-reach), seconds.value * exp(reach)
+    return seconds.model_copy(update={"low": min(seconds.low, low), "high": max(seconds.high, high)})
+
+
+def _run_to_run(cells: Iterable[Cell]) -> dict[str, RunToRun]:
+    corrected, raw = [], []
+    for cell in cells:
+        (corrected if cell.corrected_s else raw).append(cell)
+    return {
+        **run_to_run(repeated_logs(raw, "time_s")),
+        **run_to_run(repeated_logs(corrected, "corrected_s")),
+    }
+
+
+def _predicted(contender: Contender, shape: Shape) -> ContenderStep | None:
+    """By the contender's laws; None where it has no law of time, or that does not reach so far."""
+    law = contender.law("step_time")
+    if law is None or shape.model is None or not shape.batch or not shape.seq_len:
+        return None
+    far = distance(law, counted_for(contender, "step_time", shape.model, shape.batch, shape.seq_len))
+    seconds = _ask(contender, "step_time", shape)
+    if far > FARTHEST_PRICE or seconds is None:
+        return None
+    memory_bytes, limit_bytes = _ask(contender, "memory", shape), memory_limit_bytes(contender.suite)
+    return ContenderStep(
+        contender=contender.name,
+        measured=False,
+        extrapolation=far,
+        seconds=seconds,
+        memory_bytes=memory_bytes,
+        fits_memory=memory_bytes.high < limit_bytes if memory_bytes and limit_bytes else None,
+        joules=_ask(contender, "energy", shape),
+    )
+
+
+def _ask(contender: Contender, kind: LawKind, shape: Shape) -> Estimate | None:
+    law = contender.law(kind)
+    if law is None:
+        return None
+    assert shape.model and shape.batch and shape.seq_len
+    return predict(law, counted_for(contender, kind, shape.model, shape.batch, shape.seq_len))
