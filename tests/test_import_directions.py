@@ -33,6 +33,7 @@ JOINTS = frozenset(
         "session",
         "smoke",
         "training",
+        "versus",
     }
 )
 

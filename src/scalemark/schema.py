@@ -1224,7 +1224,7 @@ class ShapeCompared(Frozen):
 
 
 class Crossover(Frozen):
-    """The size at which two laws of step time cross: below it one contender is faster, above it the other.
+    """The size at which two laws cross: below it one contender is faster (or cheaper), above it the other.
 
     params: non-embedding; low, high: 90 % interval over draws of both laws. An end is None where more than 5 % of the
     draws cross beyond the sizes that both laws were asked at, or nowhere. extrapolation: of the farther law there.
@@ -1243,8 +1243,8 @@ class Crossover(Frozen):
         return self.low is not None or self.high is not None
 
 
-class FastestRange(Frozen):
-    """Between these sizes (non-embedding parameters) this contender's law is the lowest.
+class BestRange(Frozen):
+    """Between these sizes (non-embedding parameters) this contender is the fastest, or the cheapest, by the laws.
 
     share: of the draws in which it is so at all of them, 0.98 reads 'nearly sure'. extrapolation: at the far end.
     """
@@ -1258,12 +1258,14 @@ class FastestRange(Frozen):
 class CoefficientCompared(Frozen):
     """One term of the law of step time on every contender, fitted in one form. None: the contender has no law.
 
-    ratios: over the first contender's; None where either does not tell it.
+    ratios: over the first contender's; None where either does not tell it. seconds: what the term alone takes of a step
+    of one shape; None for a power, which takes nothing.
     """
 
     meaning: str
     parameters: tuple[Parameter | None, ...]
     ratios: tuple[Estimate | None, ...]
+    seconds: tuple[Estimate | None, ...]
 
 
 class LossCompared(Frozen):
@@ -1290,20 +1292,24 @@ class NotCompared(Frozen):
 
 
 class SuiteComparison(Frozen):
-    """Several suites side by side: machines, torch versions, dtypes, commits. The report draws this and computes nothing.
+    """Several suites side by side: machines, torch versions, dtypes, commits. The report draws it and computes nothing.
 
     speedups: by contender, the speed-up over the first that the laws say, along one growing model. usd: by contender,
-    US dollars per million tokens along it. fastest: who is, by size. crossovers: of neighbours in `fastest`.
-    common_form: of the laws whose coefficients stand side by side.
+    US dollars per million tokens along it. fastest, cheapest: who is, by size; crossovers, price_crossovers: between
+    neighbours there. common_form: of the laws whose coefficients stand side by side; cause_shape: the model that
+    `CoefficientCompared.seconds` are of.
     """
 
     contenders: tuple[Contender, ...]
     shapes: tuple[ShapeCompared, ...] = ()
     speedups: dict[str, tuple[CurvePoint, ...]] = {}
     usd: dict[str, tuple[CurvePoint, ...]] = {}
-    fastest: tuple[FastestRange, ...] = ()
+    fastest: tuple[BestRange, ...] = ()
     crossovers: tuple[Crossover, ...] = ()
+    cheapest: tuple[BestRange, ...] = ()
+    price_crossovers: tuple[Crossover, ...] = ()
     common_form: str | None = None
+    cause_shape: str | None = None
     coefficients: tuple[CoefficientCompared, ...] = ()
     losses: tuple[LossCompared, ...] = ()
     not_compared: tuple[NotCompared, ...] = ()

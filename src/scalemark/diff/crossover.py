@@ -3,8 +3,8 @@
     r(x) = log a(x) − log b(x), x the log of a size       crossing: r changes its sign
     draws r_k(x) of both laws                             crossings x_k, an interval is their quantiles
 
-A draw whose curve does not change its sign crosses below all sizes asked, or above them: its sign says which. So an
-interval may be open at an end, and it is one where the 90 % band of r holds 0 (Fieller 1954, for two straight lines).
+A draw whose curve does not change its sign crosses below all sizes asked, or above them, as its sign says. So an
+interval may be open at an end. It is where the 90 % band of r holds 0 (Fieller 1954, for two straight lines).
 The laws come from outside: this module knows none.
 """
 
@@ -20,7 +20,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Crossing:
-    """A change of sign at x = `at`. rises: from below 0 to above. low, high: None where the interval has no such end."""
+    """A change of sign at x = `at`. rises: from below 0 to above. low, high: None where the interval is open there."""
 
     at: float
     rises: bool
@@ -41,7 +41,7 @@ def crossings(x: Array, ratios: Array, draws: Array, level: float = INTERVAL_LEV
 
 
 def lowest(x: Array, values: Sequence[Array]) -> list[tuple[int, int, int]]:
-    """Which of several curves is the lowest, from where to where: (curve, first place, last place), in the order of x."""
+    """Which of several curves is the lowest, from where to where: (curve, first place, last place), by rising x."""
     winner = np.argmin(np.stack(list(values)), axis=0)
     changes = np.flatnonzero(np.diff(winner)) + 1
     firsts, lasts = [0, *changes], [*(changes - 1), len(x) - 1]

@@ -2,7 +2,15 @@
 
 from scalemark.fit.cost.energy_law import fit_energy_law
 from scalemark.fit.cost.memory_law import fit_memory_law
-from scalemark.fit.cost.predict import distance, predict, predict_between, predict_draws, predict_values, scatter
+from scalemark.fit.cost.predict import (
+    distance,
+    predict,
+    predict_between,
+    predict_draws,
+    predict_values,
+    scatter,
+    term_values,
+)
 from scalemark.fit.cost.terms import Limits
 from scalemark.fit.cost.time_law import common_form, fit_time_law
 
@@ -18,4 +26,5 @@ __all__ = [
     "predict_draws",
     "predict_values",
     "scatter",
+    "term_values",
 ]

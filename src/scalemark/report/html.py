@@ -1,14 +1,16 @@
 """Write a report as one HTML file that works without a network, a server or anything beside it."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import report_tables
-from scalemark.schema import Analysis
+from scalemark.report.tables import Table, report_tables
+from scalemark.schema import Analysis, Suite
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -26,7 +28,11 @@ def write_html(analysis: Analysis, path: Path) -> Path:
 
     Raises ScalemarkError where the chart or template libraries are not installed.
     """
-    page = html_page(analysis)
+    return write_page(html_page(analysis), path)
+
+
+def write_page(page: str, path: Path) -> Path:
+    """Write the text into this file, making its folder where it is missing; the path written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
@@ -35,20 +41,46 @@ def write_html(analysis: Analysis, path: Path) -> Path:
 def html_page(analysis: Analysis) -> str:
     """The whole page as text: words escaped, charts as Vega-Lite, the libraries that draw them inlined."""
     with chart_libraries():
-        from markupsafe import Markup
-
         from scalemark.report.charts import figures
-    drawn = figures(analysis)
-    tables = report_tables(analysis)
+    suite = analysis.suite
+    words = Words(
+        title=f"Training cost on {suite.machine.id}",
+        headline=headline(analysis),
+        machines=(machine_line(analysis),),
+        verdict=verdict_line(analysis),
+        verdict_name=analysis.diff.verdict if analysis.diff else "none",
+        origins=(origin(suite),),
+    )
+    return page_of(words, figures(analysis), report_tables(analysis))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page says around its charts and tables. machines, origins: a line each."""
+
+    title: str
+    headline: str
+    machines: tuple[str, ...]
+    verdict: str
+    verdict_name: str
+    origins: tuple[str, ...]
+
+
+def origin(suite: Suite) -> str:
+    """Which suite it is, and what made it."""
+    commit = f", commit {suite.commit}" if suite.commit else ""
+    return f"scalemark {suite.scalemark_version}, suite {suite.id}, {suite.created}{commit}"
+
+
+def page_of(words: Words, drawn: Sequence["Figure"], tables: Sequence[Table]) -> str:
+    """A page of these words, charts and tables, in this order."""
+    with chart_libraries():
+        from markupsafe import Markup
     return (
         _environment()
         .get_template(_TEMPLATE)
         .render(
-            suite=analysis.suite,
-            headline=headline(analysis),
-            machine=machine_line(analysis),
-            verdict=verdict_line(analysis),
-            verdict_name=analysis.diff.verdict if analysis.diff else "none",
+            words=words,
             figures=drawn,
             tables=[table for table in tables if not table.detail],
             details=[table for table in tables if table.detail],
@@ -75,7 +107,7 @@ def _unbroken(text: str) -> str:
     return _BEFORE_UNIT.sub("\u00a0", text)
 
 
-def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
+def _chart_data(drawn: Sequence["Figure"]) -> dict[str, Any]:
     from scalemark.report.charts import theme, to_vega_lite
 
     return {

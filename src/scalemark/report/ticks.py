@@ -47,7 +47,9 @@ def bytes_axis(values: list[float]) -> Axis:
 
 def ratio_axis(values: list[float]) -> Axis:
     """How many times one thing is another: '5×'."""
-    return _axis(values, [_one_two_five, _decades, _finer_steps, _even], lambda value: f"{significant(value, _digits(value))}×")
+    return _axis(
+        values, [_one_two_five, _decades, _finer_steps, _even], lambda value: f"{significant(value, _digits(value))}×"
+    )
 
 
 def usd_axis(values: list[float]) -> Axis:

@@ -1,4 +1,4 @@
-"""What may be compared, and what differs where it may not: faked suites, counting conventions, harness, text, losses."""
+"""What may be compared, and what differs where it may not: faked suites, conventions, harness, text, losses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -26,7 +26,9 @@ def only_comparable(contenders: Sequence[Contender]) -> tuple[tuple[Contender, .
     kept = []
     first: dict[Shape, Accounting] = {}
     for one in real:
-        odd = {shape: fields for shape, cell in measured_shapes(one).items() if (fields := _odd_fields(shape, cell, first))}
+        odd = {
+            shape: fields for shape, cell in measured_shapes(one).items() if (fields := _odd_fields(shape, cell, first))
+        }
         set_aside += [_odd(one.name, shape, fields) for shape, fields in odd.items()]
         cells = [cell for cell in one.suite.cells if Shape.of(cell) not in odd]
         kept.append(_with(one, cells=tuple(cells)) if odd else one)
@@ -142,7 +144,7 @@ def _loss(runs: Sequence[TrainingRun | None]) -> LossCompared:
         model=name,
         params_non_embedding=run.accounting.params_non_embedding if run.accounting else 0,
         tokens=config.tokens,
-        losses=tuple(run and run.validation_loss for run in runs),
+        losses=tuple(run.validation_loss if run else None for run in runs),
     )
 
 

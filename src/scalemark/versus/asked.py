@@ -1,8 +1,8 @@
 """What the command line asks for: suites with the names that a reader gives them, and what an hour of each costs.
 
-    results/runs/a             named after its machine, and by what differs where machines are one
-    laptop=results/runs/a      named
-    half=results/runs/a:bfloat16:compiled    its training steps in bfloat16, compiled
+results/runs/a             named after its machine, and by what differs where machines are one
+laptop=results/runs/a      named
+half=results/runs/a:bfloat16:compiled    its training steps in bfloat16, compiled
 """
 
 from collections import Counter

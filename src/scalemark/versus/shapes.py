@@ -70,7 +70,7 @@ def compare_shapes(contenders: Sequence[Contender]) -> tuple[ShapeCompared, ...]
 
 
 def _wanted(measured: Iterable[Measured]) -> dict[Shape, float | None]:
-    """Shapes with the tokens that a whole training is priced for: beyond the largest rung that all have, and that one."""
+    """Shapes with the tokens that a whole training is priced for: of the largest rung that all have, and beyond."""
     each = list(measured)
     wanted: dict[Shape, float | None] = dict.fromkeys(shape for one in each for shape in one)
     in_all = [shape for shape in _diagonal(range(1, max(PRICED_DEPTHS))) if all(shape in one for one in each)]
@@ -87,6 +87,13 @@ def _diagonal(depths: Iterable[int]) -> Iterator[Shape]:
 
 # The models that the laws' curves go through.
 _LINE = frozenset(_diagonal(CURVE_DEPTHS))
+
+
+def largest_common(contenders: Sequence[Contender]) -> ModelConfig:
+    """The largest growing model that all have timed at the ladder's batch; that of two layers where there is none."""
+    timed = [set(measured_shapes(one)) for one in contenders if one.law("step_time")]
+    common = [shape.model for shape in _diagonal(CURVE_DEPTHS) if timed and all(shape in each for each in timed)]
+    return common[-1] or diagonal_shape(2) if common else diagonal_shape(2)
 
 
 def usd_curves(contenders: Sequence[Contender]) -> dict[str, tuple[CurvePoint, ...]]:
@@ -140,9 +147,7 @@ def _with_speedups(steps: Sequence[ContenderStep], first: str) -> list[Contender
 # --- one contender ----------------------------------------------------------------------------------------------------
 
 
-def _step(
-    contender: Contender, shape: Shape, cell: Cell | None, noise: Mapping[str, RunToRun]
-) -> ContenderStep | None:
+def _step(contender: Contender, shape: Shape, cell: Cell | None, noise: Mapping[str, RunToRun]) -> ContenderStep | None:
     step = _measured(contender, cell, noise) if cell else _predicted(contender, shape)
     if step is None or contender.usd_per_hour is None:
         return step
@@ -175,13 +180,10 @@ def over_runs(seconds: Estimate, noise: RunToRun | None) -> Estimate:
 
 
 def _run_to_run(cells: Iterable[Cell]) -> dict[str, RunToRun]:
-    corrected, raw = [], []
-    for cell in cells:
-        (corrected if cell.corrected_s else raw).append(cell)
-    return {
-        **run_to_run(repeated_logs(raw, "time_s")),
-        **run_to_run(repeated_logs(corrected, "corrected_s")),
-    }
+    each = list(cells)
+    corrected = [cell for cell in each if cell.corrected_s]
+    raw = [cell for cell in each if not cell.corrected_s]
+    return {**run_to_run(repeated_logs(raw, "time_s")), **run_to_run(repeated_logs(corrected, "corrected_s"))}
 
 
 def _predicted(contender: Contender, shape: Shape) -> ContenderStep | None:

@@ -5,9 +5,9 @@ measurements scatter about it: a reader who measures finds the crossing of the t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import exp
+from math import exp, log
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -18,7 +18,7 @@ from scalemark.fit.cost_law import predict_between, scatter
 from scalemark.fit.prediction import extrapolation
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, SEQ_LEN, diagonal_shape
-from scalemark.schema import Contender, Crossover, CurvePoint, Estimate, FastestRange, Law, Range
+from scalemark.schema import BestRange, Contender, Crossover, CurvePoint, Estimate, Law, Range
 from scalemark.stats import percentile_interval
 from scalemark.versus.fitted import counted_for
 
@@ -32,13 +32,15 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Line:
-    """A contender's law along the growing model. log_s: shape (places,); draws: (draws, places), scatter included.
+    """A contender's law along the growing model. logs: of seconds, or of their price, shape (places,).
 
-    far: how many times beyond the fitted range each place lies.
+       draws: of the same, shape (draws, places), the scatter of measurements included.
+    far: how many times beyond the fitted
+       range each place lies.
     """
 
     name: str
-    log_s: Array
+    logs: Array
     draws: Array
     far: Array
 
@@ -75,6 +77,19 @@ def ask_laws(contenders: Sequence[Contender]) -> Lines | None:
     return Lines(np.log(params[reached]), tuple(lines))
 
 
+def priced(lines: Lines | None, contenders: Sequence[Contender]) -> Lines | None:
+    """The same of what a step costs, of those that have a price; None where fewer than two have one."""
+    prices = {one.name: one.usd_per_hour for one in contenders if one.usd_per_hour}
+    if lines is None:
+        return None
+    each = tuple(
+        replace(line, logs=line.logs + log(prices[line.name]), draws=line.draws + log(prices[line.name]))
+        for line in lines.each
+        if line.name in prices
+    )
+    return Lines(lines.x, each) if len(each) > 1 else None
+
+
 def _family() -> tuple[Array, Array]:
     """Depths from 1 on, and the non-embedding parameters there, which are a cubic in the depth."""
     depths = np.geomspace(CURVE_DEPTHS[0], CURVE_DEPTHS[-1], _PLACES)
@@ -102,31 +117,31 @@ def speedup_curves(lines: Lines) -> dict[str, tuple[CurvePoint, ...]]:
 
 def _curve(lines: Lines, first: Line, other: Line) -> Iterator[CurvePoint]:
     for index in range(0, len(lines.x), _CURVE_STEP):
-        ratio = float(first.log_s[index] - other.log_s[index])
+        ratio = float(first.logs[index] - other.logs[index])
         interval = percentile_interval(first.draws[:, index] - other.draws[:, index], ratio)
         y = Estimate(value=exp(ratio), low=exp(interval.low), high=exp(interval.high))
         far = max(float(first.far[index]), float(other.far[index]))
         yield CurvePoint(x=float(np.exp(lines.x[index])), y=y, extrapolation=far)
 
 
-def fastest_ranges(lines: Lines) -> tuple[FastestRange, ...]:
-    """Whose law is the lowest, from size to size."""
+def best_ranges(lines: Lines) -> tuple[BestRange, ...]:
+    """Whose line is the lowest, from size to size."""
     draws = np.stack([line.draws for line in lines.each])
     return tuple(
-        FastestRange(
+        BestRange(
             contender=lines.each[which].name,
             params=Range(low=float(np.exp(lines.x[first])), high=float(np.exp(lines.x[last]))),
             share=float(np.mean(np.all(draws.argmin(axis=0)[:, first : last + 1] == which, axis=1))),
             extrapolation=lines.far(float(lines.x[last]), *lines.each),
         )
-        for which, first, last in lowest(lines.x, [line.log_s for line in lines.each])
+        for which, first, last in lowest(lines.x, [line.logs for line in lines.each])
     )
 
 
 def crossovers(lines: Lines) -> tuple[Crossover, ...]:
-    """Where the fastest changes, each with the interval in which the two laws cross."""
+    """Where the lowest line changes, each with the interval in which the two cross."""
     found = []
-    ranges = lowest(lines.x, [line.log_s for line in lines.each])
+    ranges = lowest(lines.x, [line.logs for line in lines.each])
     for (before, _, last), (after, _, _) in pairwise(ranges):
         below, above = lines.each[before], lines.each[after]
         crossing = _at(lines.x, below, above, float(lines.x[last]))
@@ -136,13 +151,11 @@ def crossovers(lines: Lines) -> tuple[Crossover, ...]:
 
 def _at(x: Array, below: Line, above: Line, near: float) -> Crossing:
     """Of all crossings of two laws, the one at this place."""
-    each = crossings(x, below.log_s - above.log_s, below.draws - above.draws)
+    each = crossings(x, below.logs - above.logs, below.draws - above.draws)
     return min((one for one in each if one.rises), key=lambda one: abs(one.at - near))
 
 
 def _crossover(lines: Lines, below: Line, above: Line, crossing: Crossing) -> Crossover:
     low, high = (None if end is None else exp(end) for end in (crossing.low, crossing.high))
     far = lines.far(crossing.at, below, above)
-    return Crossover(
-        below=below.name, above=above.name, params=exp(crossing.at), low=low, high=high, extrapolation=far
-    )
+    return Crossover(below=below.name, above=above.name, params=exp(crossing.at), low=low, high=high, extrapolation=far)

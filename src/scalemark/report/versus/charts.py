@@ -210,7 +210,7 @@ class _Scales:
         n = len(MODEL_COLOURS)
         colours = [MODEL_COLOURS[index % n] for index in range(len(names))]
         symbols = [MODEL_SHAPES[(index + index // n) % n] for index in range(len(names))]
-        legend = alt.Legend(title=None)
+        legend = alt.Legend(title=None, symbolOpacity=1)
         self.colour = alt.Color("series:N", scale=alt.Scale(domain=list(names), range=colours), legend=legend)
         self.shape = alt.Shape("series:N", scale=alt.Scale(domain=list(names), range=symbols), legend=legend)
 
@@ -224,9 +224,7 @@ def _series_layers(frame: Frame, scales: _Scales, rows: Sequence[Row], lines: Se
         stroke = inline(lines).mark_line(strokeWidth=2, clip=True)
         layers.append(band.encode(**frame.interval(), color=scales.colour, detail="piece:N"))
         layers.append(
-            stroke.encode(
-                **frame.xy(), color=scales.colour, detail="piece:N", strokeDash=dash, tooltip=tooltip(lines)
-            )
+            stroke.encode(**frame.xy(), color=scales.colour, detail="piece:N", strokeDash=dash, tooltip=tooltip(lines))
         )
     if rows:
         bars = inline(rows).mark_rule(strokeWidth=1.5, clip=True)
@@ -240,7 +238,7 @@ def _limit_layers(frame: Frame, scales: _Scales, limits: Sequence[Row]) -> list[
     if not limits:
         return []
     rule = inline(limits).mark_rule(strokeWidth=1.5, strokeDash=[2, 3]).encode(y=frame.y(), color=scales.colour)
-    text = inline(limits).mark_text(align="left", baseline="bottom", dx=6, dy=-3, fontSize=12)
+    text = inline(limits).mark_text(align="left", baseline="top", dx=6, dy=6, fontSize=12)
     return [rule, text.encode(y=frame.y(), x=alt.value(0), text="label:N")]
 
 
@@ -250,6 +248,5 @@ def _crossing_layers(frame: Frame, x_axis: Axis, crossings: Sequence[Row]) -> li
         return []
     ends = [{**row, "low": row.get("low", x_axis.low), "high": row.get("high", x_axis.high)} for row in crossings]
     band = inline(ends).mark_rect(color=GREY, opacity=0.18, clip=True)
-    low = alt.X("low:Q", title=frame.x_title, scale=frame.x().scale, axis=frame.x().axis)
     rule = inline(ends).mark_rule(color=GREY, strokeWidth=1.5, strokeDash=[2, 3], clip=True)
-    return [band.encode(x=low, x2="high:Q"), rule.encode(x=frame.x())]
+    return [band.encode(x=frame.x("low"), x2="high:Q"), rule.encode(x=frame.x())]

@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 
-from scalemark.report.versus.words import beyond, crossover_size, speedup, usd
-from scalemark.schema import Contender, ContenderStep, Crossover, FastestRange, ShapeCompared, SuiteComparison
-from scalemark.units import format_amount, format_percent
+from scalemark.report.numbers import WITHIN
+from scalemark.report.versus.words import crossover_size, speedup, times, usd
+from scalemark.schema import (
+    BestRange,
+    CoefficientCompared,
+    Contender,
+    ContenderStep,
+    Crossover,
+    ShapeCompared,
+    SuiteComparison,
+)
+from scalemark.units import format_amount, format_percent, format_seconds
 
 _SURE = 0.95
 _NOTHING = "Nothing could be compared: no shape has a time on two of the suites, measured or predicted."
@@ -25,7 +34,32 @@ def price_line(comparison: SuiteComparison) -> str:
         return "No prices: give --usd-per-hour NAME=P for each, and cost per million tokens stands beside the speed."
     each = sorted(priced, key=_usd)
     costs = ", ".join(f"{usd(_usd(step) * 1e6 / shape.items)} on {step.contender}" for step in each)
-    return f"A million tokens of {shape.name} ({format_amount(shape.params_total)} parameters) cost {costs}."
+    at_size = f"A million tokens of {shape.name} ({format_amount(shape.params_total)} parameters) cost {costs}."
+    return " ".join(filter(None, [at_size, _cheapest_sentence(comparison)]))
+
+
+def cause_line(comparison: SuiteComparison) -> str:
+    """'Where the time of d4w256 goes: on laptop mostly matrix products (88 ms), …'; empty without coefficients."""
+    parts = [words for index in range(len(comparison.names)) if (words := _largest_term(comparison, index))]
+    return f"Where the time of {comparison.cause_shape} goes: {', '.join(parts)}." if parts else ""
+
+
+def _largest_term(comparison: SuiteComparison, index: int) -> str:
+    """Of one contender, by its place; empty where it has no law."""
+    largest = max(comparison.coefficients, key=lambda one: _taken(one, index), default=None)
+    if largest is None or not _taken(largest, index):
+        return ""
+    taken = format_seconds(_taken(largest, index), 2)
+    return f"on {comparison.names[index]} mostly {_short(largest.meaning)} ({taken})"
+
+
+def _taken(compared: CoefficientCompared, index: int) -> float:
+    seconds = compared.seconds[index]
+    return seconds.value if seconds else 0.0
+
+
+def _short(meaning: str) -> str:
+    return meaning.partition(",")[0].partition(":")[0]
 
 
 def contender_lines(comparison: SuiteComparison) -> list[str]:
@@ -47,13 +81,26 @@ def doubt_line(comparison: SuiteComparison) -> str:
 
 
 def largest_measured(comparison: SuiteComparison) -> ShapeCompared | None:
-    """The largest shape that was measured on all, else on any two."""
-    measured = [shape for shape in comparison.shapes if sum(step.measured for step in shape.steps) > 1]
-    return max(
-        measured,
-        key=lambda shape: (sum(step.measured for step in shape.steps), shape.params_non_embedding, shape.items),
-        default=None,
-    )
+    """The largest shape that was measured on all, else on any two; of the growing model, where there is one."""
+    measured = [shape for shape in comparison.shapes if _n_measured(shape) > 1]
+    return max(measured, key=_size, default=None)
+
+
+def _n_measured(shape: ShapeCompared) -> int:
+    return sum(step.measured for step in shape.steps)
+
+
+def _size(shape: ShapeCompared) -> tuple[int, bool, int, int]:
+    return _n_measured(shape), shape.on_line, shape.params_non_embedding, shape.items
+
+
+def _cheapest_sentence(comparison: SuiteComparison) -> str:
+    ranges, crossovers = comparison.cheapest, comparison.price_crossovers
+    if len(ranges) == 1:
+        return f"{ranges[0].contender} is the cheapest at every size that the laws reach."
+    if len(ranges) == 2 and crossovers[0].is_told:
+        return f"{ranges[1].contender} is cheaper above {crossover_size(crossovers[0])} parameters."
+    return ""
 
 
 def _fastest_sentence(comparison: SuiteComparison) -> str:
@@ -68,18 +115,26 @@ def _fastest_sentence(comparison: SuiteComparison) -> str:
     return _chain(ranges, comparison.crossovers)
 
 
-def _one_range(only: FastestRange) -> str:
+def _one_range(only: BestRange) -> str:
     sizes = f"{format_amount(only.params.low, 2)} to {format_amount(only.params.high, 2)} parameters"
     if only.share < _SURE:
-        return f"The law of {only.contender} is the lowest from {sizes}, though not surely ({_share(only)} of the draws)."
-    return f"{only.contender} is the fastest at every size from {sizes} ({beyond(only.extrapolation)} of what was fitted)."
+        return (
+            f"The law of {only.contender} is the lowest from {sizes}, though not surely ({_share(only)} of the draws)."
+        )
+    return f"{only.contender} is the fastest at every size from {sizes} ({_reach(only)})."
 
 
-def _share(only: FastestRange) -> str:
+def _reach(only: BestRange) -> str:
+    if only.extrapolation <= 1:
+        return WITHIN
+    return f"up to {times(only.extrapolation)} beyond the fitted range"
+
+
+def _share(only: BestRange) -> str:
     return format_percent(only.share, 0)
 
 
-def _chain(ranges: Sequence[FastestRange], crossovers: Sequence[Crossover]) -> str:
+def _chain(ranges: Sequence[BestRange], crossovers: Sequence[Crossover]) -> str:
     """'gpu wins above 0.40 M (0.31 M to 0.56 M) parameters, laptop below.'"""
     if len(ranges) == 2:
         at = crossover_size(crossovers[0])

@@ -3,17 +3,18 @@
 A value that a law predicts stands behind '≈', and its row says how far beyond the fitted range it lies.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from scalemark.report.numbers import bytes_rate, flops_rate, parameter_writer, rate, with_interval
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.versus.headline import how_it_runs
-from scalemark.report.versus.words import beyond, crossover_size, known, kwh, speedup, usd
+from scalemark.report.versus.words import beyond, crossover_size, known, speedup, usd, watt_hours
 from scalemark.schema import (
+    BestRange,
     CoefficientCompared,
     Contender,
     ContenderStep,
+    Crossover,
     Law,
     LossCompared,
     Parameter,
@@ -29,20 +30,28 @@ _COMMIT_LENGTH = 12
 
 def comparison_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
     """All that have something to say, in reading order; those for reference come last."""
+    tables = (*leading_tables(comparison), contender_table(comparison), *reference_tables(comparison))
+    return tuple(table for table in tables if table.rows or table.note)
+
+
+def leading_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
+    """What a terminal shows."""
     tables = (
-        fastest_table(comparison),
+        best_table(comparison),
         time_table(comparison),
         training_cost_table(comparison),
         token_cost_table(comparison),
         cause_table(comparison),
         memory_table(comparison),
         loss_table(comparison),
-        *loss_law_tables(comparison),
         not_compared_table(comparison),
-        contender_table(comparison),
-        other_shapes_table(comparison),
     )
     return tuple(table for table in tables if table.rows or table.note)
+
+
+def reference_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
+    """What is folded away."""
+    return (other_shapes_table(comparison), *loss_law_tables(comparison))
 
 
 def contender_table(comparison: SuiteComparison) -> Table:
@@ -64,7 +73,7 @@ def _facts(contender: Contender) -> dict[str, str]:
         "machine": suite.machine.summary,
         "steps": how_it_runs(contender),
         "price": f"{usd(contender.usd_per_hour)} an hour" if contender.usd_per_hour else "not given",
-        f"matrix products in its dtype": with_interval(gemm, flops_rate),
+        "matrix products in its dtype": with_interval(gemm, flops_rate),
         "memory triad": with_interval(triad, bytes_rate),
         "threads": str(suite.settings.threads),
         "python": str(identity.get("python") or "unknown"),
@@ -83,19 +92,33 @@ def _law_fact(contender: Contender) -> str:
     return f"{law.form}; {law.n} measurements, largest residual {format_percent(largest)}"
 
 
-def fastest_table(comparison: SuiteComparison) -> Table:
-    """Who is the fastest from size to size, and where that changes."""
+def best_table(comparison: SuiteComparison) -> Table:
+    """Who is the fastest, and who the cheapest, from size to size, and where that changes."""
     columns = (
-        Column("fastest"),
+        Column("by"),
+        Column("best"),
         Column("from", "number"),
         Column("to", "number"),
         Column("becomes it at", "prose"),
         Column("in draws", "number", 1),
         Column("fitted range", "text", 2),
     )
-    crossed = (None, *comparison.crossovers)
-    rows = tuple(
-        (
+    rows = (
+        *_best_rows("time", comparison.fastest, comparison.crossovers),
+        *_best_rows("price", comparison.cheapest, comparison.price_crossovers),
+    )
+    note = (
+        "By the laws of step time, along one growing model (width 64 × depth, batch 2 × 256), non-embedding parameters,"
+        " wherever all laws reach. A crossover has the 90 % interval of the draws of both laws, the scatter of single"
+        " measurements included; in draws: the share of them in which this one is the best over its whole range."
+    )
+    return Table("Who is fastest", columns, rows, note if rows else _no_laws(comparison))
+
+
+def _best_rows(by: str, ranges: Sequence[BestRange], crossovers: Sequence[Crossover]) -> Iterator[tuple[str, ...]]:
+    for one, crossover in zip(ranges, (None, *crossovers), strict=False):  # without ranges there is neither
+        yield (
+            by,
             one.contender,
             format_amount(one.params.low),
             format_amount(one.params.high),
@@ -103,14 +126,6 @@ def fastest_table(comparison: SuiteComparison) -> Table:
             format_percent(one.share, 0),
             beyond(one.extrapolation),
         )
-        for one, crossover in zip_longest(comparison.fastest, crossed[: len(comparison.fastest)])
-    )
-    note = (
-        "By the laws of step time, along one growing model (width 64 × depth, batch 2 × 256), non-embedding parameters,"
-        " wherever all laws reach. A crossover has the 90 % interval of the draws of both laws; in draws: the share of"
-        " them in which this one is the fastest over the whole range."
-    )
-    return Table("Who is fastest", columns, rows, note if rows else _no_laws(comparison))
 
 
 def _no_laws(comparison: SuiteComparison) -> str:
@@ -180,9 +195,7 @@ def _shape(shape: ShapeCompared) -> tuple[str, str, str]:
     return shape.name, batch, format_amount(shape.params_non_embedding)
 
 
-def _each(
-    comparison: SuiteComparison, shape: ShapeCompared, write: Callable[[ContenderStep], str]
-) -> Iterable[str]:
+def _each(comparison: SuiteComparison, shape: ShapeCompared, write: Callable[[ContenderStep], str]) -> Iterable[str]:
     """What each contender's step says, a dash where it has none."""
     for name in comparison.names:
         step = shape.step(name)
@@ -229,7 +242,7 @@ def token_cost_table(comparison: SuiteComparison) -> Table:
         *_SHAPE_COLUMNS,
         *(Column(f"USD/M tokens, {name}", "number") for name in names),
         *(Column(f"tokens/J, {name}", "number", 2) for name in names),
-        *(Column(f"kWh/M tokens, {name}", "number", 5) for name in names),
+        *(Column(f"energy/M tokens, {name}", "number", 5) for name in names),
         _BEYOND,
     )
     rows = [
@@ -237,7 +250,7 @@ def token_cost_table(comparison: SuiteComparison) -> Table:
             *_shape(shape),
             *_each(comparison, shape, lambda step: _usd_per_million(step, shape)),  # noqa: B023 read at once
             *_each(comparison, shape, lambda step: _per_joule(step, shape)),  # noqa: B023
-            *_each(comparison, shape, lambda step: _kwh_per_million(step, shape)),  # noqa: B023
+            *_each(comparison, shape, lambda step: _energy_per_million(step, shape)),  # noqa: B023
             _farthest(shape),
         )
         for shape in _on_line(comparison)
@@ -254,8 +267,8 @@ def _per_joule(step: ContenderStep, shape: ShapeCompared) -> str:
     return known(step, step.joules.inverted(shape.items) if step.joules else None, rate)
 
 
-def _kwh_per_million(step: ContenderStep, shape: ShapeCompared) -> str:
-    return known(step, step.joules.scaled(1e6 / shape.items) if step.joules else None, kwh)
+def _energy_per_million(step: ContenderStep, shape: ShapeCompared) -> str:
+    return known(step, step.joules.scaled(1e6 / shape.items) if step.joules else None, watt_hours)
 
 
 def _without_blank(table: Table) -> Table:
@@ -327,7 +340,7 @@ def _training_row(shape: ShapeCompared, tokens: float, step: ContenderStep) -> t
         step.contender,
         with_interval(step.seconds.scaled(steps), format_seconds),
         with_interval(step.usd.scaled(steps), usd) if step.usd else MISSING,
-        with_interval(step.joules.scaled(steps), kwh) if step.joules else MISSING,
+        with_interval(step.joules.scaled(steps), watt_hours) if step.joules else MISSING,
         with_interval(step.memory_bytes, format_bytes),
         {True: "yes", False: "no", None: "unknown"}[step.fits_memory],
         "measured" if step.measured else beyond(step.extrapolation),
@@ -338,25 +351,29 @@ def _training_row(shape: ShapeCompared, tokens: float, step: ContenderStep) -> t
 
 
 def cause_table(comparison: SuiteComparison) -> Table:
-    """The coefficients of the laws of step time side by side, all in one form."""
-    others = comparison.names[1:]
+    """Where the time of one step goes, and the coefficients behind it, of laws in one form."""
+    names, shape = comparison.names, comparison.cause_shape
     columns = (
         Column("what a step pays for", "prose"),
-        *(Column(name, "number") for name in comparison.names),
-        *(Column("ratio" if len(others) == 1 else f"ratio, {name}", "number", 1) for name in others),
+        *(Column(f"{name}: {shape}", "number") for name in names),
+        *(Column(name, "number", 2) for name in names),
+        *(Column("ratio" if len(names) == 2 else f"ratio, {name}", "number", 1) for name in names[1:]),
     )
-    rows = tuple(_cause_row(one) for one in comparison.coefficients)
+    rows = tuple(map(_cause_row, comparison.coefficients))
     note = (
         f"Laws of step time, all in the form '{comparison.common_form}', which describes all together best; predictions"
-        " come from the form that describes each best. 'Not identified': the measurements leave it open, or the law"
-        f" holds it at the measured ceiling. Ratio: over {comparison.names[0]}; of a rate, above 1 is faster."
+        f" come from the form that describes each best. First what each term alone takes of a step of {shape}: where"
+        " terms overlap, the step takes less than their sum. Then the coefficients: 'not identified' is one that the"
+        " measurements leave open, or that the law holds at the measured ceiling. Ratio: over"
+        f" {names[0]}; of a rate, above 1 is faster."
     )
     return Table("Why they differ", columns, rows, note * bool(rows))
 
 
 def _cause_row(compared: CoefficientCompared) -> tuple[str, ...]:
-    ratios = [speedup(ratio) for ratio in compared.ratios[1:]]
-    return (compared.meaning, *map(_parameter, compared.parameters), *ratios)
+    taken = (with_interval(seconds, format_seconds) for seconds in compared.seconds)
+    ratios = (speedup(ratio) for ratio in compared.ratios[1:])
+    return (compared.meaning, *taken, *map(_parameter, compared.parameters), *ratios)
 
 
 def _parameter(parameter: Parameter | None) -> str:
@@ -382,7 +399,8 @@ def loss_table(comparison: SuiteComparison) -> Table:
 
 def _loss_row(one: LossCompared) -> tuple[str, ...]:
     losses = (MISSING if loss is None else f"{loss:.4f}" for loss in one.losses)
-    size, tokens = format_amount(one.params_non_embedding), format_amount(one.tokens)
+    size = format_amount(one.params_non_embedding) if one.params_non_embedding else MISSING
+    tokens = format_amount(one.tokens)
     return (one.model, size, tokens, *losses, format_percent(one.spread, 2))
 
 
@@ -403,7 +421,11 @@ def loss_law_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
     fitted = {name: law for name, law in laws.items() if law}
     if not fitted or len({one.suite.id for one in comparison.contenders}) < 2:
         return ()
-    columns = (Column("parameter"), *(Column(name, "number") for name in comparison.names), Column("meaning", "prose", 1))
+    columns = (
+        Column("parameter"),
+        *(Column(name, "number") for name in comparison.names),
+        Column("meaning", "prose", 1),
+    )
     names = list(dict.fromkeys(parameter.name for law in fitted.values() for parameter in law.parameters))
     rows = tuple(_law_row(name, list(laws.values())) for name in names)
     forms = "; ".join(f"{name}: {law.form}, {law.n} runs" for name, law in fitted.items())

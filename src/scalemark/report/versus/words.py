@@ -2,9 +2,9 @@
 
 from scalemark.report.numbers import Formatter, with_interval
 from scalemark.schema import ContenderStep, Crossover, Estimate
-from scalemark.units import MISSING, format_amount, significant
+from scalemark.units import MISSING, format_amount, format_count, significant
 
-_JOULES_PER_KWH = 3.6e6
+_JOULES_PER_WH = 3600.0
 
 
 def times(ratio: float) -> str:
@@ -24,15 +24,17 @@ def usd(amount: float) -> str:
     return f"${significant(amount)}"
 
 
-def kwh(joules: float) -> str:
+def watt_hours(joules: float) -> str:
     """'1.23 kWh'."""
-    return f"{significant(joules / _JOULES_PER_KWH)} kWh"
+    return format_count(joules / _JOULES_PER_WH, "Wh")
 
 
 def known(step: ContenderStep | None, estimate: Estimate | None, write: Formatter) -> str:
     """The value with its interval, '≈' before what is predicted; a dash where there is none."""
     if step is None or estimate is None:
         return MISSING
+    if estimate.low == estimate.high:
+        return write(estimate.value)
     return with_interval(estimate, write) if step.measured else f"≈ {with_interval(estimate, write)}"
 
 
