@@ -133,12 +133,14 @@ def with_names(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
 
 
 def _default_names(contenders: Sequence[Contender]) -> list[str]:
-    names = [_machine_name(one) for one in contenders]
+    """A machine that all share tells nothing apart, and is left out."""
+    machines = [_machine_name(one) for one in contenders]
+    names = [""] * len(machines) if len(set(machines)) == 1 < len(machines) else machines
     for fact in _FACTS:
         facts = [fact(one) for one in contenders]
         counts = [Counter(told for told, name in zip(facts, names, strict=True) if name == own) for own in names]
         names = [
-            f"{name}, {told}" if len(count) > 1 else name
+            ", ".join(filter(None, [name, told])) if len(count) > 1 else name
             for name, told, count in zip(names, facts, counts, strict=True)
         ]
     return names

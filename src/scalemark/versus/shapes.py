@@ -1,13 +1,14 @@
 """Every shape on every contender that has it: time, speed-up, memory, energy and price, measured or predicted."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
 from scipy.stats import t
 
 from scalemark.analysis import CURVE_DEPTHS, FARTHEST_PRICE, PRICED_DEPTHS, TOKENS_PER_PARAMETER, memory_limit_bytes
 from scalemark.diff.noise import RunToRun, repeated_logs, run_to_run
+from scalemark.diff.speedup import Median, ratio_of_medians
 from scalemark.diff.verdict import ratio_of
 from scalemark.fit.cost_law import distance, predict
 from scalemark.model.accounting import account
@@ -62,10 +63,11 @@ def compare_shapes(contenders: Sequence[Contender]) -> tuple[ShapeCompared, ...]
     noises = {one.name: _run_to_run(measured[one.name].values()) for one in contenders}
     found = []
     for shape, tokens in _wanted(measured.values()).items():
-        steps = [_step(one, shape, measured[one.name].get(shape), noises[one.name]) for one in contenders]
-        known = _with_speedups([step for step in steps if step], contenders[0].name)
+        each = [(one, _step(one, shape, measured[one.name].get(shape), noises[one.name])) for one in contenders]
+        known = {one.name: step for one, step in each if step}
         if len(known) > 1:
-            found.append(_compared(shape, _accounting(shape, measured.values()), tokens, known))
+            steps = _with_speedups(contenders, known)
+            found.append(_compared(shape, _accounting(shape, measured.values()), tokens, steps))
     return tuple(sorted(found, key=lambda one: (one.params_non_embedding, one.items, one.name)))
 
 
@@ -135,48 +137,69 @@ def _compared(
     )
 
 
-def _with_speedups(steps: Sequence[ContenderStep], first: str) -> list[ContenderStep]:
-    """Against the first contender, whose medians are independent of the others'."""
-    base = next((step.seconds for step in steps if step.contender == first), None)
+def _with_speedups(contenders: Sequence[Contender], found: Mapping[str, "_Found"]) -> list[ContenderStep]:
+    """Each step with its speed-up over the first contender's, whose median is independent of the others'."""
+    first = found.get(contenders[0].name)
     return [
-        step.model_copy(update={"speedup": ratio_of(base, step.seconds)}) if base and step.contender != first else step
-        for step in steps
+        one.step.model_copy(update={"speedup": _speedup(first, one)}) if first and one is not first else one.step
+        for one in found.values()
     ]
+
+
+def _speedup(first: "_Found", other: "_Found") -> Estimate:
+    """Of medians as such; where one is predicted, by the ends of both intervals, which need not be symmetric."""
+    if first.median and other.median:
+        return ratio_of_medians(first.median, other.median)
+    return ratio_of(first.step.seconds, other.step.seconds)
 
 
 # --- one contender ----------------------------------------------------------------------------------------------------
 
 
-def _step(contender: Contender, shape: Shape, cell: Cell | None, noise: Mapping[str, RunToRun]) -> ContenderStep | None:
-    step = _measured(contender, cell, noise) if cell else _predicted(contender, shape)
-    if step is None or contender.usd_per_hour is None:
-        return step
-    return step.model_copy(update={"usd": step.seconds.scaled(contender.usd_per_hour / _SECONDS_PER_HOUR)})
+@dataclass(frozen=True)
+class _Found:
+    """A contender's step; with its median, where it was measured."""
+
+    step: ContenderStep
+    median: Median | None = None
 
 
-def _measured(contender: Contender, cell: Cell, noise: Mapping[str, RunToRun]) -> ContenderStep:
+def _step(contender: Contender, shape: Shape, cell: Cell | None, noise: Mapping[str, RunToRun]) -> _Found | None:
+    found = _measured(contender, cell, noise) if cell else _predicted(contender, shape)
+    if found is None or contender.usd_per_hour is None:
+        return found
+    usd = found.step.seconds.scaled(contender.usd_per_hour / _SECONDS_PER_HOUR)
+    return replace(found, step=found.step.model_copy(update={"usd": usd}))
+
+
+def _measured(contender: Contender, cell: Cell, noise: Mapping[str, RunToRun]) -> _Found:
     assert cell.typical_s
+    median = over_runs(Median.of_blocks(cell.typical_s, len(cell.blocks)), noise.get(cell.workload.key))
     allocated = cell.memory.allocated_bytes if cell.memory else None
-    return ContenderStep(
+    step = ContenderStep(
         contender=contender.name,
         measured=True,
-        seconds=over_runs(cell.typical_s, noise.get(cell.workload.key)),
+        seconds=median.estimate,
         memory_bytes=Estimate(value=allocated, low=allocated, high=allocated) if allocated else None,
         fits_memory=True,
         joules=cell.energy.joules_per_round if cell.energy and not cell.energy.fake else None,
     )
+    return _Found(step, median)
 
 
-def over_runs(seconds: Estimate, noise: RunToRun | None) -> Estimate:
-    """The time with an interval for what other runs of the same code would give, where reruns tell it.
+def over_runs(median: Median, noise: RunToRun | None) -> Median:
+    """With an interval for what other runs of the same code would give, where reruns tell it and that is wider.
 
-    The blocks of one run do not see what moves a whole run; the wider of both intervals counts.
+    The blocks of one run do not see what moves a whole run.
     """
     if noise is None:
-        return seconds
-    reach = float(t.ppf((1 + seconds.level) / 2, noise.freedom)) * noise.sd
-    low, high = seconds.value * exp(-reach), seconds.value * exp(reach)
-    return seconds.model_copy(update={"low": min(seconds.low, low), "high": max(seconds.high, high)})
+        return median
+    estimate = median.estimate
+    reach = exp(float(t.ppf((1 + estimate.level) / 2, noise.freedom)) * noise.sd)
+    if reach**2 <= estimate.high / estimate.low:
+        return median
+    wide = estimate.model_copy(update={"low": estimate.value / reach, "high": estimate.value * reach})
+    return Median(wide, noise.freedom)
 
 
 def _run_to_run(cells: Iterable[Cell]) -> dict[str, RunToRun]:
@@ -186,7 +209,7 @@ def _run_to_run(cells: Iterable[Cell]) -> dict[str, RunToRun]:
     return {**run_to_run(repeated_logs(raw, "time_s")), **run_to_run(repeated_logs(corrected, "corrected_s"))}
 
 
-def _predicted(contender: Contender, shape: Shape) -> ContenderStep | None:
+def _predicted(contender: Contender, shape: Shape) -> _Found | None:
     """By the contender's laws; None where it has no law of time, or that does not reach so far."""
     law = contender.law("step_time")
     if law is None or shape.model is None or not shape.batch or not shape.seq_len:
@@ -196,7 +219,7 @@ def _predicted(contender: Contender, shape: Shape) -> ContenderStep | None:
     if far > FARTHEST_PRICE or seconds is None:
         return None
     memory_bytes, limit_bytes = _ask(contender, "memory", shape), memory_limit_bytes(contender.suite)
-    return ContenderStep(
+    step = ContenderStep(
         contender=contender.name,
         measured=False,
         extrapolation=far,
@@ -205,6 +228,7 @@ def _predicted(contender: Contender, shape: Shape) -> ContenderStep | None:
         fits_memory=memory_bytes.high < limit_bytes if memory_bytes and limit_bytes else None,
         joules=_ask(contender, "energy", shape),
     )
+    return _Found(step)
 
 
 def _ask(contender: Contender, kind: LawKind, shape: Shape) -> Estimate | None:

@@ -99,7 +99,7 @@ def _cheapest_sentence(comparison: SuiteComparison) -> str:
     if len(ranges) == 1:
         return f"{ranges[0].contender} is the cheapest at every size that the laws reach."
     if len(ranges) == 2 and crossovers[0].is_told:
-        return f"{ranges[1].contender} is cheaper above {crossover_size(crossovers[0])} parameters."
+        return f"{ranges[1].contender} is cheaper above {crossover_size(crossovers[0])}."
     return ""
 
 
@@ -111,7 +111,7 @@ def _fastest_sentence(comparison: SuiteComparison) -> str:
     if len(ranges) == 1:
         return _one_range(ranges[0])
     if not all(crossover.is_told for crossover in comparison.crossovers):
-        return "The laws cross, but their bands overlap so far that no size is told from which one is the faster."
+        return "The laws cross, but their bands overlap so far that no size is told from which on one is the faster."
     return _chain(ranges, comparison.crossovers)
 
 
@@ -138,10 +138,10 @@ def _chain(ranges: Sequence[BestRange], crossovers: Sequence[Crossover]) -> str:
     """'gpu wins above 0.40 M (0.31 M to 0.56 M) parameters, laptop below.'"""
     if len(ranges) == 2:
         at = crossover_size(crossovers[0])
-        return f"{ranges[1].contender} wins above {at} parameters, {ranges[0].contender} below."
+        return f"{ranges[1].contender} wins above {at}, {ranges[0].contender} below."
     ends = [f"up to {crossover_size(crossover)}" for crossover in crossovers]
     parts = [f"{one.contender} {end}" for one, end in zip(ranges, [*ends, "above"], strict=True)]
-    return f"Fastest by parameters: {', '.join(parts)}."
+    return f"Fastest: {', '.join(parts)}."
 
 
 def _speedup_sentence(comparison: SuiteComparison, shape: ShapeCompared) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from scalemark.report.numbers import bytes_rate, flops_rate, parameter_writer, rate, with_interval
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.versus.headline import how_it_runs
-from scalemark.report.versus.words import beyond, crossover_size, known, speedup, usd, watt_hours
+from scalemark.report.versus.words import beyond, crossover_size, known, speedup, told, usd, watt_hours
 from scalemark.schema import (
     BestRange,
     CoefficientCompared,
@@ -100,8 +100,8 @@ def best_table(comparison: SuiteComparison) -> Table:
         Column("from", "number"),
         Column("to", "number"),
         Column("becomes it at", "prose"),
-        Column("in draws", "number", 1),
-        Column("fitted range", "text", 2),
+        Column("in draws", "number", 2),
+        Column("fitted range", "text", 1),
     )
     rows = (
         *_best_rows("time", comparison.fastest, comparison.crossovers),
@@ -110,9 +110,9 @@ def best_table(comparison: SuiteComparison) -> Table:
     note = (
         "By the laws of step time, along one growing model (width 64 × depth, batch 2 × 256), non-embedding parameters,"
         " wherever all laws reach. A crossover has the 90 % interval of the draws of both laws, the scatter of single"
-        " measurements included; in draws: the share of them in which this one is the best over its whole range."
+        " measurements included; in draws: the share of them in which one that is the best throughout is so."
     )
-    return Table("Who is fastest", columns, rows, note if rows else _no_laws(comparison))
+    return _without_blank(Table("Who is fastest", columns, rows, note if rows else _no_laws(comparison)))
 
 
 def _best_rows(by: str, ranges: Sequence[BestRange], crossovers: Sequence[Crossover]) -> Iterator[tuple[str, ...]]:
@@ -123,7 +123,7 @@ def _best_rows(by: str, ranges: Sequence[BestRange], crossovers: Sequence[Crosso
             format_amount(one.params.low),
             format_amount(one.params.high),
             crossover_size(crossover) if crossover else MISSING,
-            format_percent(one.share, 0),
+            format_percent(one.share, 0) if len(ranges) == 1 else MISSING,
             beyond(one.extrapolation),
         )
 
@@ -175,9 +175,10 @@ def _time_table(title: str, comparison: SuiteComparison, shapes: Sequence[ShapeC
         for shape in shapes
     )
     note = (
-        f"Medians with 90 % intervals, slow moments of each machine taken out; ≈ is predicted by the law, a new"
-        f" measurement's interval. Speed-up: time of {first} over that of the other, above 1 where the other is"
-        " faster; its interval is that of a ratio of two independent medians. Parameters without embeddings."
+        f"Medians with 90 % intervals, slow moments of each machine taken out; ≈ is predicted by the law, with the"
+        f" interval of a new measurement. Speed-up: time of {first} over that of the other, above 1 where the other is"
+        " faster; its interval is that of a ratio of two independent medians. They are of one run each; where a"
+        " baseline has reruns, of what runs differ by. Parameters without embeddings."
     )
     return Table(title, columns, rows, note * bool(rows))
 
@@ -288,9 +289,17 @@ def _cost_note(comparison: SuiteComparison) -> str:
     unpriced = [one.name for one in comparison.contenders if one.usd_per_hour is None]
     parts = [
         f"Price {UNAVAILABLE} for {', '.join(unpriced)}: give --usd-per-hour NAME=P." if unpriced else "",
-        *(f"Energy of {one.name}: {_energy_words(one)}." for one in comparison.contenders),
+        *(f"Energy of {names}: {words}." for words, names in _by_words(comparison).items()),
     ]
     return " ".join(filter(None, parts))
+
+
+def _by_words(comparison: SuiteComparison) -> dict[str, str]:
+    """Names of contenders by what is to be said of their energy."""
+    said: dict[str, list[str]] = {}
+    for one in comparison.contenders:
+        said.setdefault(_energy_words(one), []).append(one.name)
+    return {words: ", ".join(names) for words, names in said.items()}
 
 
 def _energy_words(contender: Contender) -> str:
@@ -341,7 +350,7 @@ def _training_row(shape: ShapeCompared, tokens: float, step: ContenderStep) -> t
         with_interval(step.seconds.scaled(steps), format_seconds),
         with_interval(step.usd.scaled(steps), usd) if step.usd else MISSING,
         with_interval(step.joules.scaled(steps), watt_hours) if step.joules else MISSING,
-        with_interval(step.memory_bytes, format_bytes),
+        told(step.memory_bytes, format_bytes),
         {True: "yes", False: "no", None: "unknown"}[step.fits_memory],
         "measured" if step.measured else beyond(step.extrapolation),
     )
@@ -359,7 +368,7 @@ def cause_table(comparison: SuiteComparison) -> Table:
         *(Column(name, "number", 2) for name in names),
         *(Column("ratio" if len(names) == 2 else f"ratio, {name}", "number", 1) for name in names[1:]),
     )
-    rows = tuple(map(_cause_row, comparison.coefficients))
+    rows = tuple(_cause_row(one) for one in comparison.coefficients if any(one.seconds))
     note = (
         f"Laws of step time, all in the form '{comparison.common_form}', which describes all together best; predictions"
         f" come from the form that describes each best. First what each term alone takes of a step of {shape}: where"

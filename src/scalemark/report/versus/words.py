@@ -8,15 +8,19 @@ _JOULES_PER_WH = 3600.0
 
 
 def times(ratio: float) -> str:
-    """'5.1×'."""
-    return f"{significant(ratio, 2)}×"
+    """'5.1×', and about 1 with two decimals: '0.97×'."""
+    return f"{_ratio(ratio)}×"
 
 
 def speedup(ratio: Estimate | None) -> str:
     """'5.1× (4.6 to 5.7)'; a dash for None."""
     if ratio is None:
         return MISSING
-    return f"{times(ratio.value)} ({significant(ratio.low, 2)} to {significant(ratio.high, 2)})"
+    return f"{times(ratio.value)} ({_ratio(ratio.low)} to {_ratio(ratio.high)})"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if 0.1 <= value < 2 else significant(value, 2)
 
 
 def usd(amount: float) -> str:
@@ -33,9 +37,13 @@ def known(step: ContenderStep | None, estimate: Estimate | None, write: Formatte
     """The value with its interval, '≈' before what is predicted; a dash where there is none."""
     if step is None or estimate is None:
         return MISSING
-    if estimate.low == estimate.high:
-        return write(estimate.value)
-    return with_interval(estimate, write) if step.measured else f"≈ {with_interval(estimate, write)}"
+    return told(estimate, write) if step.measured else f"≈ {told(estimate, write)}"
+
+
+def told(estimate: Estimate | None, write: Formatter) -> str:
+    """The value with its interval; without one, where a counter told it exactly."""
+    is_exact = estimate is not None and estimate.low == estimate.high
+    return write(estimate.value) if estimate and is_exact else with_interval(estimate, write)
 
 
 def beyond(extrapolation: float) -> str:
@@ -44,14 +52,17 @@ def beyond(extrapolation: float) -> str:
 
 
 def crossover_size(crossover: Crossover) -> str:
-    """'0.40 M (0.31 M to 0.56 M)', with words for an end that is open."""
-    size, low, high = (None if one is None else format_amount(one, 2) for one in _sizes(crossover))
+    """'0.40 M parameters (0.31 M to 0.56 M)', with words for an end that is open, and how far beyond it lies."""
+    parts = [_interval(crossover)]
+    if crossover.extrapolation > 1:
+        parts.append(f"{times(crossover.extrapolation)} beyond the fitted range")
+    return f"{format_amount(crossover.params, 2)} parameters ({'; '.join(parts)})"
+
+
+def _interval(crossover: Crossover) -> str:
+    low, high = (None if end is None else format_amount(end, 2) for end in (crossover.low, crossover.high))
     if low and high:
-        return f"{size} ({low} to {high})"
-    if high:
-        return f"{size} (at most {high}, how far below is not told)"
-    return f"{size} (at least {low}, how far above is not told)" if low else f"{size} (anywhere)"
-
-
-def _sizes(crossover: Crossover) -> tuple[float, float | None, float | None]:
-    return crossover.params, crossover.low, crossover.high
+        return f"{low} to {high}"
+    if low or high:
+        return f"at least {low}, how far above is not told" if low else f"at most {high}, how far below is not told"
+    return "not told: anywhere"
