@@ -52,15 +52,17 @@ def beyond(extrapolation: float) -> str:
 
 
 def crossover_size(crossover: Crossover) -> str:
-    """'0.40 M parameters (0.31 M to 0.56 M)', with words for an end that is open, and how far beyond it lies."""
-    parts = [_interval(crossover)]
+    """'400 k parameters (310 k to 560 k)', with words for an end that is open, and how far beyond it lies."""
+    ends = (crossover.low, crossover.params, crossover.high)
+    digits = 2 if len({format_amount(end, 2) for end in ends}) == len(ends) else 3
+    low, size, high = (None if end is None else format_amount(end, digits) for end in ends)
+    parts = [_interval(low, high)]
     if crossover.extrapolation > 1:
         parts.append(f"{times(crossover.extrapolation)} beyond the fitted range")
-    return f"{format_amount(crossover.params, 2)} parameters ({'; '.join(parts)})"
+    return f"{size} parameters ({'; '.join(parts)})"
 
 
-def _interval(crossover: Crossover) -> str:
-    low, high = (None if end is None else format_amount(end, 2) for end in (crossover.low, crossover.high))
+def _interval(low: str | None, high: str | None) -> str:
     if low and high:
         return f"{low} to {high}"
     if low or high:
