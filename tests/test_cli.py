@@ -142,7 +142,7 @@ def test_several_suites_are_compared_and_drawn(tmp_path: Path) -> None:
     drawn = tmp_path / "drawn.md"
     result = call("report", f"old={paths[0]}", f"new={paths[1]}", "--usd-per-hour", "new=1", "--markdown", drawn)
     assert result.exit_code == 0
-    assert result.output.startswith("old is the fastest at every size")
+    assert result.output.startswith("old is the faster at every size")
     assert drawn.exists() and (tmp_path / "drawn-speed-up.svg").exists()
 
 

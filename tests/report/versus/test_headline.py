@@ -33,7 +33,7 @@ def test_the_headline_says_from_which_size_on_and_by_how_much() -> None:
 def test_one_that_is_faster_throughout_is_said_to_be_with_its_distance() -> None:
     only = with_(fastest=(best("gpu", 5e4, 1.8e8),), crossovers=())
     assert headline(only).startswith(
-        "gpu is the fastest at every size from 50 k to 180 M parameters (up to 12× beyond the fitted range)."
+        "gpu is the faster at every size from 50 k to 180 M parameters (up to 12× beyond the fitted range)."
     )
     unsure = with_(fastest=(best("gpu", 5e4, 1.8e8, share=0.6),), crossovers=())
     assert "though not surely (60 % of the draws)" in headline(unsure)

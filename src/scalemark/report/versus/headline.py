@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scalemark.report.numbers import WITHIN
-from scalemark.report.versus.words import crossover_size, speedup, times, usd
+from scalemark.report.versus.words import crossover_size, far_beyond, speedup, usd
 from scalemark.schema import (
     BestRange,
     CoefficientCompared,
@@ -97,7 +97,8 @@ def _size(shape: ShapeCompared) -> tuple[int, bool, int, int]:
 def _cheapest_sentence(comparison: SuiteComparison) -> str:
     ranges, crossovers = comparison.cheapest, comparison.price_crossovers
     if len(ranges) == 1:
-        return f"{ranges[0].contender} is the cheapest at every size that the laws reach."
+        best = "cheaper" if len(comparison.names) == 2 else "cheapest"
+        return f"{ranges[0].contender} is the {best} at every size that the laws reach."
     if len(ranges) == 2 and crossovers[0].is_told:
         return f"{ranges[1].contender} is cheaper above {crossover_size(crossovers[0])}."
     return ""
@@ -109,25 +110,25 @@ def _fastest_sentence(comparison: SuiteComparison) -> str:
     if not ranges:
         return ""
     if len(ranges) == 1:
-        return _one_range(ranges[0])
+        return _one_range(ranges[0], "faster" if len(comparison.names) == 2 else "fastest")
     if not all(crossover.is_told for crossover in comparison.crossovers):
         return "The laws cross, but their bands overlap so far that no size is told from which on one is the faster."
     return _chain(ranges, comparison.crossovers)
 
 
-def _one_range(only: BestRange) -> str:
+def _one_range(only: BestRange, best: str) -> str:
     sizes = f"{format_amount(only.params.low, 2)} to {format_amount(only.params.high, 2)} parameters"
     if only.share < _SURE:
         return (
             f"The law of {only.contender} is the lowest from {sizes}, though not surely ({_share(only)} of the draws)."
         )
-    return f"{only.contender} is the fastest at every size from {sizes} ({_reach(only)})."
+    return f"{only.contender} is the {best} at every size from {sizes} ({_reach(only)})."
 
 
 def _reach(only: BestRange) -> str:
     if only.extrapolation <= 1:
         return WITHIN
-    return f"up to {times(only.extrapolation)} beyond the fitted range"
+    return f"up to {far_beyond(only.extrapolation)}"
 
 
 def _share(only: BestRange) -> str:

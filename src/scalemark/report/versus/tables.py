@@ -11,7 +11,6 @@ from scalemark.report.versus.headline import how_it_runs
 from scalemark.report.versus.words import beyond, crossover_size, known, speedup, told, usd, watt_hours
 from scalemark.schema import (
     BestRange,
-    CoefficientCompared,
     Contender,
     ContenderStep,
     Crossover,
@@ -30,7 +29,12 @@ _COMMIT_LENGTH = 12
 
 def comparison_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
     """All that have something to say, in reading order; those for reference come last."""
-    tables = (*leading_tables(comparison), contender_table(comparison), *reference_tables(comparison))
+    tables = (
+        *leading_tables(comparison),
+        coefficient_table(comparison),
+        contender_table(comparison),
+        *reference_tables(comparison),
+    )
     return tuple(table for table in tables if table.rows or table.note)
 
 
@@ -360,29 +364,38 @@ def _training_row(shape: ShapeCompared, tokens: float, step: ContenderStep) -> t
 
 
 def cause_table(comparison: SuiteComparison) -> Table:
-    """Where the time of one step goes, and the coefficients behind it, of laws in one form."""
-    names, shape = comparison.names, comparison.cause_shape
+    """Where the time of one step goes, by laws in one form."""
+    columns = (Column("what a step pays for", "prose"), *(Column(name, "number") for name in comparison.names))
+    rows = tuple(
+        (one.meaning, *(with_interval(seconds, format_seconds) for seconds in one.seconds))
+        for one in comparison.coefficients
+        if any(one.seconds)
+    )
+    note = (
+        f"What each term of the law alone takes of one step of {comparison.cause_shape}, batch 2 × 256; where terms"
+        f" overlap, the step takes less than their sum. All laws have the form '{comparison.common_form}', which"
+        " describes all together best; predictions come from the form that describes each best."
+    )
+    return Table("Why they differ: where a step's time goes", columns, rows, note * bool(rows))
+
+
+def coefficient_table(comparison: SuiteComparison) -> Table:
+    """The coefficients of these laws side by side, as rates where they can be."""
+    names = comparison.names
     columns = (
         Column("what a step pays for", "prose"),
-        *(Column(f"{name}: {shape}", "number") for name in names),
-        *(Column(name, "number", 2) for name in names),
+        *(Column(name, "number") for name in names),
         *(Column("ratio" if len(names) == 2 else f"ratio, {name}", "number", 1) for name in names[1:]),
     )
-    rows = tuple(_cause_row(one) for one in comparison.coefficients if any(one.seconds))
-    note = (
-        f"Laws of step time, all in the form '{comparison.common_form}', which describes all together best; predictions"
-        f" come from the form that describes each best. First what each term alone takes of a step of {shape}: where"
-        " terms overlap, the step takes less than their sum. Then the coefficients: 'not identified' is one that the"
-        " measurements leave open, or that the law holds at the measured ceiling. Ratio: over"
-        f" {names[0]}; of a rate, above 1 is faster."
+    rows = tuple(
+        (one.meaning, *map(_parameter, one.parameters), *map(speedup, one.ratios[1:]))
+        for one in comparison.coefficients
     )
-    return Table("Why they differ", columns, rows, note * bool(rows))
-
-
-def _cause_row(compared: CoefficientCompared) -> tuple[str, ...]:
-    taken = (with_interval(seconds, format_seconds) for seconds in compared.seconds)
-    ratios = (speedup(ratio) for ratio in compared.ratios[1:])
-    return (compared.meaning, *taken, *map(_parameter, compared.parameters), *ratios)
+    note = (
+        "Of the same laws. 'Not identified' is what the measurements leave open, or what the law holds at the measured"
+        f" ceiling. Ratio: over {names[0]}; of a rate, above 1 is faster."
+    )
+    return _without_blank(Table("Why they differ: coefficients", columns, rows, note * bool(rows)))
 
 
 def _parameter(parameter: Parameter | None) -> str:

@@ -48,7 +48,16 @@ def told(estimate: Estimate | None, write: Formatter) -> str:
 
 def beyond(extrapolation: float) -> str:
     """'8.0× beyond', or that all is within what was fitted."""
-    return "within" if extrapolation <= 1 else f"{times(extrapolation)} beyond"
+    return "within" if extrapolation <= 1 else f"{_far(extrapolation)} beyond"
+
+
+def far_beyond(extrapolation: float) -> str:
+    """'8.0× beyond the fitted range'."""
+    return f"{_far(extrapolation)} beyond the fitted range"
+
+
+def _far(extrapolation: float) -> str:
+    return f"{significant(extrapolation, 2)}×"
 
 
 def crossover_size(crossover: Crossover) -> str:
@@ -58,7 +67,7 @@ def crossover_size(crossover: Crossover) -> str:
     low, size, high = (None if end is None else format_amount(end, digits) for end in ends)
     parts = [_interval(low, high)]
     if crossover.extrapolation > 1:
-        parts.append(f"{times(crossover.extrapolation)} beyond the fitted range")
+        parts.append(far_beyond(crossover.extrapolation))
     return f"{size} parameters ({'; '.join(parts)})"
 
 
