@@ -46,6 +46,7 @@ def test_a_missing_chart_library_names_the_command(
     analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "altair", None)
-    monkeypatch.delitem(sys.modules, "scalemark.report.charts")
+    for name in [name for name in sys.modules if name.startswith("scalemark.report.charts")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ScalemarkError, match="pip install altair vl-convert-python jinja2"):
         write_markdown(analysis, tmp_path)

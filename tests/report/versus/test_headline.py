@@ -78,6 +78,8 @@ def test_a_crossover_is_never_said_without_its_interval_and_distance(found: Cros
 
 def test_speedups_have_two_decimals_where_they_are_about_one() -> None:
     assert speedup(Estimate(value=5.13, low=4.6, high=5.72)) == "5.1× (4.6 to 5.7)"
+    assert speedup(Estimate(value=2.07, low=1.76, high=2.43)) == "2.1× (1.8 to 2.4)"
+    assert speedup(Estimate(value=172, low=41.2, high=204)) == "170× (41 to 200)"
     assert speedup(Estimate(value=0.973, low=0.914, high=1.04)) == "0.97× (0.91 to 1.04)"
     assert watt_hours(3.6e6 * 1.23) == "1.23 kWh"
 

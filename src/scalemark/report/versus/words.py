@@ -9,18 +9,22 @@ _JOULES_PER_WH = 3600.0
 
 def times(ratio: float) -> str:
     """'5.1×', and about 1 with two decimals: '0.97×'."""
-    return f"{_ratio(ratio)}×"
+    return f"{_like(ratio, ratio)}×"
 
 
 def speedup(ratio: Estimate | None) -> str:
     """'5.1× (4.6 to 5.7)'; a dash for None."""
     if ratio is None:
         return MISSING
-    return f"{times(ratio.value)} ({_ratio(ratio.low)} to {_ratio(ratio.high)})"
+    low, high = (_like(ratio.value, end) for end in (ratio.low, ratio.high))
+    return f"{times(ratio.value)} ({low} to {high})"
 
 
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if 0.1 <= value < 2 else significant(value, 2)
+def _like(ratio: float, end: float) -> str:
+    """An end of an interval with as many decimals as its ratio has."""
+    if 0.1 <= ratio < 10:
+        return f"{end:.2f}" if ratio < 2 else f"{end:.1f}"
+    return significant(end, 2)
 
 
 def usd(amount: float) -> str:
