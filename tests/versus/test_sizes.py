@@ -16,8 +16,9 @@ from contending import (
     with_time_law,
 )
 
-from scalemark.schema import Contender, Crossover, CurvePoint
-from scalemark.versus.sizes import Lines, ask_laws, best_ranges, crossovers, priced, speedup_curves
+from scalemark.schema import Cell, Contender, Crossover, CurvePoint, Repeats
+from scalemark.versus.fitted import law_cells
+from scalemark.versus.sizes import Lines, ask_laws, best_ranges, between_runs, crossovers, priced, speedup_curves
 
 
 @cache
@@ -102,6 +103,25 @@ def test_a_price_moves_the_crossover_to_where_the_speedup_is_worth_it() -> None:
 
 def curve_of(lines: Lines) -> tuple[CurvePoint, ...]:
     return speedup_curves(lines)["gpu"]
+
+
+def test_runs_that_differ_as_a_whole_widen_the_crossover() -> None:
+    """Ten reruns in which every cell was slower or faster together."""
+    factors = np.exp(0.1 * np.random.default_rng(0).standard_normal(10))
+
+    def with_reruns(cell: Cell) -> Cell:
+        assert cell.time_s
+        reruns = tuple(float(cell.time_s.value * factor) for factor in factors)
+        return cell.model_copy(update={"repeats": Repeats(time_s=reruns)})
+
+    suite = machine_suite().model_copy(update={"cells": tuple(map(with_reruns, machine_suite().cells))})
+    restless = law_of(0).model_copy(update={"suite": suite})
+    assert between_runs(law_cells(restless)) == pytest.approx(np.log(factors).std(ddof=1))
+    assert between_runs(law_cells(law_of(0))) == 0
+    wide, narrow = (only(crossovers(asked(one, gpu()))) for one in (restless, law_of(0)))
+    assert wide.params == narrow.params
+    assert wide.low and wide.high and narrow.low and narrow.high
+    assert wide.high / wide.low > 1.2 * narrow.high / narrow.low
 
 
 def test_without_two_laws_nothing_is_said() -> None:

@@ -1,7 +1,8 @@
 """Who is faster at which size: laws of step time along one growing model, their ratios, and where they cross.
 
 Draws of the laws are paired anew, as fits of one seed drew the same rows, and each law as a whole is moved by how far
-measurements scatter about it: a reader who measures finds the crossing of the times, not of the laws.
+measurements scatter about it, and by how far runs differ, where a baseline has reruns: a reader who measures finds the
+crossing of the times, not of the laws.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +15,14 @@ from scipy.interpolate import CubicSpline
 
 from scalemark.analysis import CURVE_DEPTHS, FARTHEST_COST_CURVE
 from scalemark.diff.crossover import Crossing, crossings, lowest
+from scalemark.diff.noise import mean_over_cells, run_to_run
 from scalemark.fit.cost_law import predict_between, scatter
 from scalemark.fit.prediction import extrapolation
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, SEQ_LEN, diagonal_shape
-from scalemark.schema import BestRange, Contender, Crossover, CurvePoint, Estimate, Law, Range
+from scalemark.schema import BestRange, Cell, Contender, Crossover, CurvePoint, Estimate, Law, Range
 from scalemark.stats import percentile_interval
-from scalemark.versus.fitted import counted_for
+from scalemark.versus.fitted import counted_for, law_cells
 
 _DRAWS = 2000
 _PLACES = 161
@@ -101,9 +103,16 @@ def _line(contender: Contender, law: Law, depths: Array, far: Array, rng: np.ran
     whole = np.array(CURVE_DEPTHS, dtype=float)
     counted = [counted_for(contender, law.kind, diagonal_shape(depth), BATCH, SEQ_LEN) for depth in CURVE_DEPTHS]
     values, draws = predict_between(law, counted, whole, depths)
-    spread = np.array([scatter(law, bool(one > 1)) for one in far])
+    spread = np.hypot([scatter(law, bool(one > 1)) for one in far], between_runs(law_cells(contender)))
     moved = np.log(draws)[rng.integers(len(draws), size=_DRAWS)] + spread * rng.standard_normal((_DRAWS, 1))
     return Line(contender.name, np.log(values), moved, far)
+
+
+def between_runs(cells: Sequence[Cell]) -> float:
+    """How far a whole law moves from run to run, in the logarithm: as the mean of its cells; 0 where no reruns tell."""
+    quantity = "corrected_s" if all(cell.corrected_s for cell in cells) else "time_s"
+    noise = run_to_run({"all": mean_over_cells(cells, quantity)}).get("all")
+    return noise.sd if noise else 0.0
 
 
 # --- what follows -----------------------------------------------------------------------------------------------------
