@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import Column, Table, report_tables
+from scalemark.report.sections import FIGURE_NAMES, Section, report_sections
+from scalemark.report.tables import Column, Table
 from scalemark.schema import Analysis
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def write_markdown(analysis: Analysis, folder: Path, name: str = "report") -> Pa
     Raises ScalemarkError where the chart libraries are not installed.
     """
     with chart_libraries():
-        from scalemark.report.charts import FIGURE_NAMES, figures
+        from scalemark.report.charts import figures
     opening = [
         "# What training costs here",
         f"**{escape(headline(analysis))}**",
@@ -31,26 +32,27 @@ def write_markdown(analysis: Analysis, folder: Path, name: str = "report") -> Pa
         escape(verdict_line(analysis)),
     ]
     remove_charts(folder, name, FIGURE_NAMES)
-    return write_document(opening, figures(analysis), report_tables(analysis), folder, name)
+    return write_sections(opening, report_sections(analysis), figures(analysis), folder, name)
 
 
-def write_document(
-    opening: Sequence[str], drawn: Sequence["Figure"], tables: Sequence[Table], folder: Path, name: str
+def write_sections(
+    opening: Sequence[str], sections: Sequence[Section], drawn: Sequence["Figure"], folder: Path, name: str
 ) -> Path:
-    """Write paragraphs of Markdown, then charts, then tables; the path of the Markdown file."""
+    """Write paragraphs of Markdown, then sections with their charts and tables; the path of the Markdown file."""
     from scalemark.report.charts import to_svg
 
     folder.mkdir(parents=True, exist_ok=True)
     for figure in drawn:
         (folder / _file_name(name, figure)).write_text(to_svg(figure), encoding="utf-8")
-    charts = [part for figure in drawn for part in _chart(figure, name)]
-    sections = [part for table in tables for part in _section(table)]
+    charts = {figure.name: _chart(figure, name) for figure in drawn}
+    parts = [part for section in sections for part in _section(section, charts)]
     path = folder / f"{name}.md"
-    path.write_text("\n\n".join([*opening, *charts, *sections]) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join([*opening, *parts]) + "\n", encoding="utf-8")
     return path
 
 
 def remove_charts(folder: Path, name: str, figure_names: Sequence[str]) -> None:
+    """Of an earlier report of this name, since this one may have nothing to draw."""
     for figure_name in figure_names:
         (folder / f"{name}-{figure_name}.svg").unlink(missing_ok=True)
 
@@ -59,15 +61,23 @@ def _file_name(name: str, figure: "Figure") -> str:
     return f"{name}-{figure.name}.svg"
 
 
+def _section(section: Section, charts: dict[str, list[str]]) -> list[str]:
+    heading = [f"## {escape(section.title)}"] if section.title else []
+    drawn = [part for figure_name in section.figures for part in charts[figure_name]]
+    missing = [escape(reason) for reason in section.missing]
+    return [*heading, *drawn, *missing, *(part for table in section.tables for part in _table(table, section.title))]
+
+
 def _chart(figure: "Figure", name: str) -> list[str]:
     return [f"![{escape(figure.title)}]({_file_name(name, figure).replace(' ', '%20')})", escape(figure.caption)]
 
 
-def _section(table: Table) -> list[str]:
+def _table(table: Table, heading: str) -> list[str]:
+    """The table, under its title where that is not the heading that it stands under."""
     body = [*([markdown_table(table)] if table.rows else []), *([escape(table.note)] if table.note else [])]
     if table.detail:
         return ["<details>", f"<summary>{escape(table.title)}</summary>", *body, "</details>"]
-    return [f"## {escape(table.title)}", *body]
+    return body if table.title == heading else [f"### {escape(table.title)}", *body]
 
 
 def markdown_table(table: Table) -> str:

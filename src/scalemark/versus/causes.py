@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from scalemark.diff.verdict import ratio_of
-from scalemark.fit.cost_law import common_form, fit_time_law, term_values
+from scalemark.fit.cost_law import common_form, fit_time_law, term_times
 from scalemark.model.ladder import BATCH, SEQ_LEN
-from scalemark.schema import CoefficientCompared, Contender, Estimate, Law, ModelConfig, Parameter
+from scalemark.schema import Accounting, CoefficientCompared, Contender, Estimate, Law, ModelConfig, Parameter
 from scalemark.versus.fitted import counted_for, law_cells, limits_of
 
 
@@ -39,7 +39,8 @@ def _in_form(contender: Contender, form: str) -> Law:
 
 def _seconds(contender: Contender, law: Law, model: ModelConfig) -> tuple[Estimate, ...]:
     counted = counted_for(contender, law.kind, model, BATCH, SEQ_LEN)
-    return term_values(law, counted)
+    assert isinstance(counted, Accounting), "a law of time is asked with what a shape counts"
+    return tuple(term.seconds for term in term_times(law, [counted])[0])
 
 
 _Value = TypeVar("_Value")

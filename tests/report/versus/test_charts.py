@@ -8,7 +8,8 @@ from contending import comparison, laptop
 
 from scalemark.report.charts import Figure, to_svg
 from scalemark.report.charts.palette import MODEL_COLOURS
-from scalemark.report.versus.charts import FIGURE_NAMES, comparison_figures, speedup_figure, step_time_figure
+from scalemark.report.versus.charts import comparison_figures, speedup_figure, step_time_figure
+from scalemark.report.versus.sections import FIGURE_NAMES
 from scalemark.schema import SuiteComparison
 
 

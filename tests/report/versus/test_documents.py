@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from contending import comparison
 
-from scalemark.report.versus.charts import FIGURE_NAMES
 from scalemark.report.versus.documents import comparison_summary, write_comparison
 from scalemark.report.versus.headline import headline
+from scalemark.report.versus.sections import FIGURE_NAMES
 from scalemark.schema import SuiteComparison
 
 HOSTILE = "<script>alert(1)</script>|*x*"

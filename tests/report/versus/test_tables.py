@@ -4,9 +4,14 @@ import pytest
 from contending import comparison
 
 from scalemark.report.tables.table import Table
-from scalemark.report.versus.tables import comparison_tables, leading_tables
+from scalemark.report.versus.sections import FIGURE_NAMES, comparison_sections
+from scalemark.report.versus.tables import leading_tables
 from scalemark.schema import LossCompared, NotCompared, SuiteComparison
 from scalemark.units import MISSING
+
+
+def comparison_tables(of: SuiteComparison) -> list[Table]:
+    return [table for section in comparison_sections(of, FIGURE_NAMES) for table in section.tables]
 
 
 def the(title: str, of: SuiteComparison | None = None) -> Table:
@@ -23,20 +28,21 @@ def row(table: Table, *start: str) -> dict[str, str]:
     return dict(zip(titles(table), found, strict=True))
 
 
-def test_every_table_is_there_and_reference_comes_last() -> None:
-    tables = comparison_tables(comparison())
-    assert [table.title for table in tables if not table.detail] == [
+def test_every_section_is_there_and_reference_comes_last() -> None:
+    sections = comparison_sections(comparison(), FIGURE_NAMES)
+    assert [section.title for section in sections] == [
+        "",
         "Who is fastest",
         "Step time",
         "What training costs",
-        "Cost of a million tokens",
-        "Why they differ: where a step's time goes",
+        "Why they differ",
         "Memory",
         "Losses of equal configurations",
-        "Why they differ: coefficients",
         "What is compared",
+        "For reference",
     ]
-    assert [table.title for table in tables if table.detail] == ["Step time of other shapes", "Loss laws"]
+    assert sections[0].figures == FIGURE_NAMES
+    assert [table.detail for table in sections[-1].tables] == [True, True]
     assert "What is compared" not in [table.title for table in leading_tables(comparison())]
 
 

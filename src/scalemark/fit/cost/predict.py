@@ -14,7 +14,6 @@ from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import MEMORY_FORM, Counted, Evaluated, time_forms
 from scalemark.fit.prediction import extrapolation
 from scalemark.schema import Accounting, Estimate, Law, Phase
-from scalemark.stats import percentile_interval
 
 
 def predict(law: Law, counted: Counted) -> Estimate:
@@ -62,14 +61,6 @@ def predict_between(law: Law, counted: Sequence[Counted], at: Array, places: Arr
         form.evaluate(np.array(law.coefficients), quantities),
         form.evaluate(np.array(law.draws), quantities),
     )
-
-
-def term_values(law: Law, counted: Counted) -> tuple[Estimate, ...]:
-    """What each term of a law of time would take alone, in the order of its coefficients; a power takes nothing."""
-    form = form_of(law)
-    quantities = form.quantities([counted])[0]
-    columns = zip(law.coefficients, np.array(law.draws).T, quantities, strict=False)  # a power has no quantity
-    return tuple(percentile_interval(draws * quantity, one * quantity) for one, draws, quantity in columns)
 
 
 def distance(law: Law, counted: Counted) -> float:

@@ -35,7 +35,7 @@ class Timed:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
-        usable = [(cell, _counted(cell), cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
+        usable = [(cell, counted_of(cell), cell.typical_s) for cell in timed_cells(cells) if cell.typical_s]
         resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
         return cls(
             tuple(accounting for _, accounting, _ in usable),
@@ -82,7 +82,12 @@ def common_form(groups: Iterable[tuple[Sequence[Cell], Limits]], phase: Phase = 
     return min(shared, key=lambda name: sum(score[name] for score in scores))
 
 
-def _counted(cell: Cell) -> Accounting:
+def timed_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that a time law is fitted to, in its order."""
+    return [cell for cell in cells if cell.accounting and cell.typical_s]
+
+
+def counted_of(cell: Cell) -> Accounting:
     """With attention scores, which suites of before do not have: 4 FLOPs per score and width of a head."""
     counted, model = cell.accounting, cell.workload.model
     assert counted is not None

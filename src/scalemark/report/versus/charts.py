@@ -18,7 +18,6 @@ from scalemark.report.versus.words import crossover_size, known, speedup, times,
 from scalemark.schema import Contender, ContenderStep, Crossover, CurvePoint, Estimate, ShapeCompared, SuiteComparison
 from scalemark.units import format_amount, format_bytes, format_seconds
 
-FIGURE_NAMES = ("step-time", "speed-up", "price", "memory")
 _Read = Callable[[ContenderStep, ShapeCompared], Row | None]
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
 
-from scalemark.report.markdown import escape, remove_charts, write_document
+from scalemark.report.markdown import escape, remove_charts, write_sections
 from scalemark.report.missing import chart_libraries
 from scalemark.report.terminal import path_lines, table_lines
 from scalemark.report.versus.headline import cause_line, contender_lines, doubt_line, headline, price_line
-from scalemark.report.versus.tables import comparison_tables, leading_tables
+from scalemark.report.versus.sections import FIGURE_NAMES, comparison_sections
+from scalemark.report.versus.tables import leading_tables
 from scalemark.schema import SuiteComparison
 
 TITLE = "What training costs, side by side"
@@ -42,11 +43,13 @@ def write_comparison(comparison: SuiteComparison, html: Path | None, markdown: P
 def write_comparison_markdown(comparison: SuiteComparison, folder: Path, name: str = "comparison") -> Path:
     """Write `name`.md and its charts into the folder; the path of the Markdown file."""
     with chart_libraries():
-        from scalemark.report.versus.charts import FIGURE_NAMES, comparison_figures
+        from scalemark.report.versus.charts import comparison_figures
     first, *others = _opening(comparison)
     opening = [f"# {TITLE}", f"**{escape(first)}**", *map(escape, others)]
+    drawn = comparison_figures(comparison)
+    sections = comparison_sections(comparison, tuple(figure.name for figure in drawn))
     remove_charts(folder, name, FIGURE_NAMES)
-    return write_document(opening, comparison_figures(comparison), comparison_tables(comparison), folder, name)
+    return write_sections(opening, sections, drawn, folder, name)
 
 
 def write_comparison_html(comparison: SuiteComparison, path: Path) -> Path:
@@ -62,4 +65,6 @@ def write_comparison_html(comparison: SuiteComparison, path: Path) -> Path:
         verdict_name="none",
         origins=tuple(f"{one.name}: {origin(one.suite)}" for one in comparison.contenders),
     )
-    return write_page(page_of(words, comparison_figures(comparison), comparison_tables(comparison)), path)
+    drawn = comparison_figures(comparison)
+    sections = comparison_sections(comparison, tuple(figure.name for figure in drawn))
+    return write_page(page_of(words, drawn, [table for section in sections for table in section.tables]), path)

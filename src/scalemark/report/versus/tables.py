@@ -27,17 +27,6 @@ ALIKE = 0.01
 _COMMIT_LENGTH = 12
 
 
-def comparison_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
-    """All that have something to say, in reading order; those for reference come last."""
-    tables = (
-        *leading_tables(comparison),
-        coefficient_table(comparison),
-        contender_table(comparison),
-        *reference_tables(comparison),
-    )
-    return tuple(table for table in tables if table.rows or table.note)
-
-
 def leading_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
     """What a terminal shows."""
     tables = (
@@ -51,11 +40,6 @@ def leading_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
         not_compared_table(comparison),
     )
     return tuple(table for table in tables if table.rows or table.note)
-
-
-def reference_tables(comparison: SuiteComparison) -> tuple[Table, ...]:
-    """What is folded away."""
-    return (other_shapes_table(comparison), *loss_law_tables(comparison))
 
 
 def contender_table(comparison: SuiteComparison) -> Table:
@@ -372,9 +356,10 @@ def cause_table(comparison: SuiteComparison) -> Table:
         if any(one.seconds)
     )
     note = (
-        f"What each term of the law alone takes of one step of {comparison.cause_shape}, batch 2 × 256; where terms"
-        f" overlap, the step takes less than their sum. All laws have the form '{comparison.common_form}', which"
-        " describes all together best; predictions come from the form that describes each best."
+        f"What each term of the law takes of one step of {comparison.cause_shape}, batch 2 × 256; where terms overlap,"
+        " the one that hides behind another counts little, so that all add up to the step. All laws have the form"
+        f" '{comparison.common_form}', which describes all together best; predictions come from the form that describes"
+        " each best."
     )
     return Table("Why they differ: where a step's time goes", columns, rows, note * bool(rows))
 
