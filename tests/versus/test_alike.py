@@ -68,6 +68,12 @@ def test_an_interrupted_suite_is_said_to_be_one() -> None:
     assert "machine-1" in found.what and found.fields == ("complete: false",)
 
 
+def test_steps_that_a_suite_does_not_have_are_named() -> None:
+    half = Contender(name="half", suite=machine_suite(1), dtype="bfloat16")
+    (found,) = unequal_terms([*of(machine_suite()), half])
+    assert (found.what, found.fields) == ("times of half", ("steps: bfloat16, adamw, eager",))
+
+
 def test_equal_configurations_are_compared_across_devices() -> None:
     runs = [
         run.model_copy(update={"config": run.config.model_copy(update={"device": "cuda"})})

@@ -80,6 +80,13 @@ def unequal_terms(contenders: Sequence[Contender]) -> Iterator[NotCompared]:
             fields=tuple(fields),
             reason="they are compared all the same; measure with one version and the same settings to be sure",
         )
+    for one in contenders:
+        if one.suite.cells and not measured_shapes(one):
+            yield NotCompared(
+                what=f"times of {one.name}",
+                fields=(f"steps: {one.dtype}, {one.optimizer}, {'compiled' if one.compiled else 'eager'}",),
+                reason="the suite has no timed training steps that run so: measure some, or name others of it",
+            )
     unfinished = [one.name for one in contenders if not one.suite.complete]
     if unfinished:
         yield NotCompared(

@@ -75,8 +75,7 @@ def _wanted(measured: Iterable[Measured]) -> dict[Shape, float | None]:
     """Shapes with the tokens that a whole training is priced for: of the largest rung that all have, and beyond."""
     each = list(measured)
     wanted: dict[Shape, float | None] = dict.fromkeys(shape for one in each for shape in one)
-    in_all = [shape for shape in _diagonal(range(1, max(PRICED_DEPTHS))) if all(shape in one for one in each)]
-    for shape in [*in_all[-1:], *_diagonal(PRICED_DEPTHS)]:
+    for shape in [*_in_all(each)[-1:], *_diagonal(PRICED_DEPTHS)]:
         assert shape.model
         wanted[shape] = float(TOKENS_PER_PARAMETER * account(shape.model, BATCH, SEQ_LEN).params_total)
     return wanted
@@ -93,9 +92,15 @@ _LINE = frozenset(_diagonal(CURVE_DEPTHS))
 
 def largest_common(contenders: Sequence[Contender]) -> ModelConfig:
     """The largest growing model that all have timed at the ladder's batch; that of two layers where there is none."""
-    timed = [set(measured_shapes(one)) for one in contenders if one.law("step_time")]
-    common = [shape.model for shape in _diagonal(CURVE_DEPTHS) if timed and all(shape in each for each in timed)]
-    return common[-1] or diagonal_shape(2) if common else diagonal_shape(2)
+    common = _in_all([measured_shapes(one) for one in contenders if one.law("step_time")])
+    model = common[-1].model if common else diagonal_shape(2)
+    assert model, "a growing model is one of ours"
+    return model
+
+
+def _in_all(measured: Sequence[Measured]) -> list[Shape]:
+    """Growing models that each has timed, the largest last."""
+    return [shape for shape in _diagonal(CURVE_DEPTHS) if measured and all(shape in one for one in measured)]
 
 
 def usd_curves(contenders: Sequence[Contender]) -> dict[str, tuple[CurvePoint, ...]]:

@@ -59,7 +59,10 @@ def test_a_difference_that_the_interval_does_not_tell_is_none() -> None:
 
 
 def test_without_anything_in_common_that_is_said() -> None:
-    assert headline(SuiteComparison(contenders=(laptop(), gpu()))).startswith("Nothing could be compared")
+    bare = SuiteComparison(contenders=(laptop(), gpu()))
+    assert headline(bare).startswith("No time could be compared")
+    trained = bare.model_copy(update={"losses": comparison().losses})
+    assert "equal configurations differ by" in headline(trained)
 
 
 @pytest.mark.parametrize(

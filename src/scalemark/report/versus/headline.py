@@ -16,14 +16,14 @@ from scalemark.schema import (
 from scalemark.units import format_amount, format_percent, format_seconds
 
 _SURE = 0.95
-_NOTHING = "Nothing could be compared: no shape has a time on two of the suites, measured or predicted."
+_NO_TIMES = "No time could be compared: no shape has one on two of the suites, measured or predicted."
 
 
 def headline(comparison: SuiteComparison) -> str:
     """Who is faster, from which size on, and by how much at the largest size that was measured."""
     shape = largest_measured(comparison)
     parts = [_fastest_sentence(comparison), _speedup_sentence(comparison, shape) if shape else ""]
-    return " ".join(filter(None, parts)) or _NOTHING
+    return " ".join(filter(None, parts)) or f"{_NO_TIMES}{_loss_sentence(comparison)}"
 
 
 def price_line(comparison: SuiteComparison) -> str:
@@ -102,6 +102,14 @@ def _cheapest_sentence(comparison: SuiteComparison) -> str:
     if len(ranges) == 2 and crossovers[0].is_told:
         return f"{ranges[1].contender} is cheaper above {crossover_size(crossovers[0])}."
     return ""
+
+
+def _loss_sentence(comparison: SuiteComparison) -> str:
+    """Where training is all that there is."""
+    if not comparison.losses:
+        return ""
+    largest = max(one.spread for one in comparison.losses)
+    return f" Losses of {len(comparison.losses)} equal configurations differ by {format_percent(largest, 2)} at most."
 
 
 def _fastest_sentence(comparison: SuiteComparison) -> str:
