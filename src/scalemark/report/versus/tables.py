@@ -14,6 +14,7 @@ from scalemark.schema import (
     Contender,
     ContenderStep,
     Crossover,
+    Estimate,
     Law,
     LossCompared,
     Parameter,
@@ -24,6 +25,8 @@ from scalemark.units import MISSING, format_amount, format_bytes, format_percent
 
 # Losses of equal configurations that differ by less are the same training to within rounding on another device.
 ALIKE = 0.01
+# A term that takes less of a step hides behind another.
+_HIDDEN_SHARE = 1e-3
 _COMMIT_LENGTH = 12
 
 
@@ -350,8 +353,12 @@ def _training_row(shape: ShapeCompared, tokens: float, step: ContenderStep) -> t
 def cause_table(comparison: SuiteComparison) -> Table:
     """Where the time of one step goes, by laws in one form."""
     columns = (Column("what a step pays for", "prose"), *(Column(name, "number") for name in comparison.names))
+    steps_s = [
+        sum(seconds.value for one in comparison.coefficients if (seconds := one.seconds[index]))
+        for index in range(len(comparison.names))
+    ]
     rows = tuple(
-        (one.meaning, *(with_interval(seconds, format_seconds) for seconds in one.seconds))
+        (one.meaning, *(_taken(seconds, step_s) for seconds, step_s in zip(one.seconds, steps_s, strict=True)))
         for one in comparison.coefficients
         if any(one.seconds)
     )
@@ -362,6 +369,13 @@ def cause_table(comparison: SuiteComparison) -> Table:
         " each best."
     )
     return Table("Why they differ: where a step's time goes", columns, rows, note * bool(rows))
+
+
+def _taken(seconds: Estimate | None, step_s: float) -> str:
+    """What a term takes of a step of `step_s`; one that another hides is told by its upper end alone."""
+    if seconds and seconds.value < _HIDDEN_SHARE * step_s:
+        return f"hidden, at most {format_seconds(seconds.high)}"
+    return with_interval(seconds, format_seconds)
 
 
 def coefficient_table(comparison: SuiteComparison) -> Table:
@@ -388,7 +402,7 @@ def _parameter(parameter: Parameter | None) -> str:
         return "no law"
     if not parameter.identified:
         return "not identified"
-    return with_interval(parameter.estimate, parameter_writer(parameter.unit))
+    return told(parameter.estimate, parameter_writer(parameter.unit))
 
 
 def loss_table(comparison: SuiteComparison) -> Table:
