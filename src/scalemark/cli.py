@@ -369,18 +369,25 @@ def report(
     readme: Annotated[
         Path | None, typer.Option("--readme", metavar="FILE", help="Renew the numbers between a file's markers.")
     ] = None,
+    open: Annotated[
+        bool, typer.Option("--open", help="Show the page in a browser; a temporary file without --html.")
+    ] = False,
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
     """Draw the report of a suite, against this machine's newest baseline where there is one."""
     from scalemark.report.terminal import terminal_summary
 
     analysis = _analyse_against_baseline(_find_suite(suite, results), results)
+    if open and not html:
+        html = _temporary_page()
     paths = _write_reports(analysis, html, markdown)
     if readme:
         from scalemark.report.excerpt import fill
 
         readme.write_text(fill(readme.read_text(encoding="utf-8"), analysis), encoding="utf-8")
     typer.echo("\n".join(terminal_summary(analysis, paths, _terminal_columns())))
+    if open:
+        _show(paths["html"])
 
 
 @baseline_app.command("save")
@@ -472,6 +479,20 @@ def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | Non
     except OSError as error:
         raise StoreError(f"cannot write the report ({error}): choose another file") from error
     return paths
+
+
+def _temporary_page() -> Path:
+    from tempfile import mkdtemp
+
+    return Path(mkdtemp(prefix="scalemark-")) / "report.html"
+
+
+def _show(page: Path) -> None:
+    """Open the page in the user's browser; where there is none, say what to do."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        typer.echo(f"scalemark: no browser here: copy {page} to a machine that has one, it is a single file", err=True)
 
 
 def _terminal_columns() -> int:

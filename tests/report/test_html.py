@@ -5,12 +5,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from factories import make_cell, make_training_run
 
 from scalemark.errors import ScalemarkError
+from scalemark.model.ladder import DIAGONAL
+from scalemark.record.store import load_suite
 from scalemark.report.charts import FIGURE_NAMES
-from scalemark.report.html import html_page, write_html
-from scalemark.schema import Analysis, MeasurementWarning
+from scalemark.report.html import _anchored, html_page, write_html
+from scalemark.report.tables import Table
+from scalemark.schema import Analysis, LossPoint, MeasurementWarning, ModelConfig, TrainingRun
 
+ROOT = Path(__file__).parents[2]
+LARGEST_BYTES = 2_000_000
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -58,7 +64,17 @@ def page_text(analysis: Analysis) -> str:
 def test_the_page_is_one_file_that_asks_for_nothing(page_text: str) -> None:
     page = Page(page_text)
     assert page.open == []
-    assert page.references == []
+    assert page.references and all(reference.startswith("#") for reference in page.references)
+
+
+def test_every_link_leads_somewhere(page_text: str) -> None:
+    anchors = set(re.findall(r' id="([^"]+)"', page_text))
+    assert {reference.removeprefix("#") for reference in Page(page_text).references} <= anchors
+
+
+def test_no_anchor_is_given_twice(page_text: str) -> None:
+    anchors = re.findall(r' id="([^"]+)"', page_text.partition("<script")[0])
+    assert len(anchors) == len(set(anchors)) > 10
 
 
 def test_the_page_forbids_itself_the_network(page_text: str) -> None:
@@ -70,7 +86,30 @@ def test_the_page_forbids_itself_the_network(page_text: str) -> None:
 
 def test_the_page_is_small_enough_to_send(analysis: Analysis, tmp_path: Path) -> None:
     path = write_html(analysis, tmp_path / "new" / "report.html")
-    assert path.stat().st_size <= 2_000_000
+    assert path.stat().st_size <= LARGEST_BYTES
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results" / "baselines").glob("*/*.json")), ids=lambda path: path.stem)
+def test_the_page_of_a_committed_suite_is_small_enough_to_send(path: Path) -> None:
+    assert len(html_page(Analysis(suite=load_suite(path))).encode()) <= LARGEST_BYTES
+
+
+def test_the_page_of_a_large_campaign_is_small_enough_to_send(analysis: Analysis) -> None:
+    """300 cells and 500 training runs with curves of 200 points."""
+    cells = [make_cell(rung, seed=seed) for seed in range(300 // len(DIAGONAL) + 1) for rung in DIAGONAL]
+    runs = [long_run(index) for index in range(500)]
+    suite = analysis.suite.model_copy(update={"cells": tuple(cells[:300]), "training_runs": tuple(runs)})
+    assert len(html_page(analysis.model_copy(update={"suite": suite})).encode()) <= LARGEST_BYTES
+
+
+def long_run(index: int) -> TrainingRun:
+    width, tokens = 16 * (1 + index % 25), 250_000 * (1 + index // 25)
+    run = make_training_run(ModelConfig(n_layer=2, d_model=width, n_head=1), tokens)
+    curve = tuple(
+        LossPoint(step=step, tokens=step * 1024, train_loss=3.0 + 3 / step)
+        for step in range(1, tokens // 1024, max(1, tokens // 204_800))
+    )
+    return run.model_copy(update={"curve": curve})
 
 
 def test_the_page_carries_every_chart(page_text: str) -> None:
@@ -90,8 +129,13 @@ def test_a_name_that_looks_like_a_script_is_shown_and_not_run(analysis: Analysis
 
 def test_a_page_without_charts_carries_no_library(bare_analysis: Analysis) -> None:
     text = html_page(bare_analysis)
-    assert "<script" not in text
+    assert len(text) < 40_000
     assert "Nothing was measured" in text
+
+
+def test_tables_that_share_a_title_have_links_of_their_own() -> None:
+    tables = [Table(title, (), ()) for title in ("All cells", "All cells", "Loss law")]
+    assert [anchor for anchor, _ in _anchored(tables)] == ["all-cells", "all-cells-2", "loss-law"]
 
 
 def test_the_same_analysis_writes_the_same_page(analysis: Analysis, page_text: str) -> None:

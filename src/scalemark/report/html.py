@@ -1,13 +1,16 @@
 """Write a report as one HTML file that works without a network, a server or anything beside it."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalemark.report.headline import headline, machine_line, verdict_line
+from scalemark.report.interactive import interactive
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import report_tables
+from scalemark.report.tables import Table, report_tables
 from scalemark.schema import Analysis
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=[A-Za-zµ%])|(?<=±) ")
 _TEMPLATE = "report.html.j2"
 _MARKED = ("regressed", "improved", "inconclusive", "missing", "failed", "oom", "not identified")
-_DARK_INK, _DARK_FAINT = "#d7dde4", "#343b44"
+_NOT_IN_ANCHORS = re.compile(r"[^a-z0-9]+")
 
 
 def write_html(analysis: Analysis, path: Path) -> Path:
@@ -37,9 +40,9 @@ def html_page(analysis: Analysis) -> str:
     with chart_libraries():
         from markupsafe import Markup
 
-        from scalemark.report.charts import figures
+        from scalemark.report.charts import figures, theme
     drawn = figures(analysis)
-    tables = report_tables(analysis)
+    tables = _anchored(report_tables(analysis))
     return (
         _environment()
         .get_template(_TEMPLATE)
@@ -48,12 +51,14 @@ def html_page(analysis: Analysis) -> str:
             headline=headline(analysis),
             machine=machine_line(analysis),
             verdict=verdict_line(analysis),
-            verdict_name=analysis.diff.verdict if analysis.diff else "none",
+            verdict_name=analysis.diff.verdict if analysis.diff else "",
             figures=drawn,
-            tables=[table for table in tables if not table.detail],
-            details=[table for table in tables if table.detail],
+            tables=[(anchor, table) for anchor, table in tables if not table.detail],
+            details=[(anchor, table) for anchor, table in tables if table.detail],
             marked=_MARKED,
             charts=_chart_data(drawn),
+            ink=theme()["text"]["color"],
+            faint=theme()["axis"]["gridColor"],
             library=Markup(_library()) if drawn else "",
         )
     )
@@ -67,7 +72,19 @@ def _environment() -> "Environment":
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["unbroken"] = _unbroken
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     return environment
+
+
+def _anchored(tables: Iterable[Table]) -> list[tuple[str, Table]]:
+    """Each table with a name that a link can end in, its own even where two tables share a title."""
+    seen: Counter[str] = Counter()
+    anchored = []
+    for table in tables:
+        stem = _NOT_IN_ANCHORS.sub("-", table.title.lower()).strip("-")
+        seen[stem] += 1
+        anchored.append((stem if seen[stem] == 1 else f"{stem}-{seen[stem]}", table))
+    return anchored
 
 
 def _unbroken(text: str) -> str:
@@ -76,13 +93,11 @@ def _unbroken(text: str) -> str:
 
 
 def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
+    """What the page draws from. One theme, on white: the page's style sheet recolours its ink and its grid."""
     from scalemark.report.charts import theme, to_vega_lite
 
-    return {
-        "specifications": {figure.name: to_vega_lite(figure) for figure in drawn},
-        "light": theme(background="transparent"),
-        "dark": theme(_DARK_INK, _DARK_FAINT, "transparent"),
-    }
+    specifications = {figure.name: interactive(to_vega_lite(figure)) for figure in drawn}
+    return {"specifications": specifications, "theme": theme()}
 
 
 @cache

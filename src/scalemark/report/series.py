@@ -5,13 +5,16 @@ Only cells that did the same work share a chart: the batch, sequence length and 
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from math import ceil
 
 from scalemark.report.numbers import distance, with_interval
 from scalemark.report.tables import peak_bytes, run_model
-from scalemark.schema import Analysis, Cell, CurvePoint, LawKind, Suite, TrainingRun
+from scalemark.schema import Analysis, Cell, CurvePoint, LawKind, LossPoint, Suite, TrainingRun
 from scalemark.units import format_amount, format_bytes, format_count, format_seconds
 
 Row = dict[str, str | float]
+# More than a screen can tell apart, few enough for a page that people send to each other.
+MOST_CURVE_POINTS = 3000
 GROWING, OTHER = "same proportions", "other proportions"
 
 
@@ -66,21 +69,37 @@ def loss_rows(suite: Suite) -> list[Row]:
 
 
 def training_curve_rows(suite: Suite) -> list[Row]:
-    """One row per point of every loss curve: x tokens seen, y training loss."""
+    """One row per point of every loss curve: x tokens seen, y training loss. Many long curves have fewer points."""
+    runs = [run for run in _by_size(suite) if len(run.curve) > 1]
+    most = max(2, MOST_CURVE_POINTS // max(1, len(runs)))
     return [
         {
             **_run_row(run),
             "x": float(point.tokens),
             "y": point.train_loss,
-            "run": run.config.key,
+            "run": index,
             "tokens": f"{format_amount(point.tokens)} of {format_amount(run.config.tokens)}",
             "training loss": f"{point.train_loss:.3f} nats per token",
         }
-        for run in _by_size(suite)
-        if len(run.curve) > 1
-        for point in run.curve
+        for index, run in enumerate(runs)
+        for point in _coarser(run.curve, most)
         if point.tokens > 0 and point.train_loss > 0
     ]
+
+
+def _coarser(curve: Sequence[LossPoint], most: int) -> list[LossPoint]:
+    """At most so many points, each the mean loss over the steps since the point before, as the finer ones are."""
+    size = ceil(len(curve) / most)
+    before = [0, *(point.step for point in curve)]
+    steps = [point.step - start for point, start in zip(curve, before, strict=False)]
+    groups = [(curve[at : at + size], steps[at : at + size]) for at in range(0, len(curve), size)]
+    return [points[-1].model_copy(update={"train_loss": _mean_loss(points, weights)}) for points, weights in groups]
+
+
+def _mean_loss(points: Sequence[LossPoint], weights: Sequence[int]) -> float:
+    if len(points) == 1:
+        return points[0].train_loss
+    return sum(point.train_loss * weight for point, weight in zip(points, weights, strict=True)) / sum(weights)
 
 
 def law_rows(analysis: Analysis, kind: LawKind) -> list[Row]:

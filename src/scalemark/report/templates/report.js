@@ -1,0 +1,192 @@
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const data = JSON.parse(document.getElementById("charts").textContent);
+  const narrow = matchMedia("(max-width: 40rem)");
+  const shown = {};
+
+  // Charts
+
+  async function draw(name, linear) {
+    const figure = document.getElementById(`figure-${name}`);
+    const specification = data.specifications[name];
+    try {
+      const options = {
+        renderer: "svg", actions: false, defaultStyle: false, tooltip: {disableDefaultStyle: true}, config: config(),
+        expressionFunctions: {ticksBetween},
+      };
+      const drawn = await vegaEmbed(figure.querySelector(".chart"), linear ? withLinearAxes(specification) : specification, options);
+      figure.querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words, and the data are a table
+      shown[name]?.finalize();
+      shown[name] = drawn;
+    } catch (error) {
+      figure.querySelector(".chart").textContent = `This chart could not be drawn: ${error.message}`;
+      throw error;
+    }
+  }
+
+  function config() {
+    if (!narrow.matches) return data.theme;
+    const legend = {...data.theme.legend, columns: 2, columnPadding: 4, labelFontSize: 10.5, labelLimit: 130};
+    return {...data.theme, padding: {left: 0, right: 18, top: 4, bottom: 4}, legend};
+  }
+
+  function withLinearAxes(specification) {
+    const copy = structuredClone(specification);
+    for (const {encoding} of copy.layer)
+      for (const channel of [encoding?.x, encoding?.y]) if (channel?.scale?.type === "log") makeLinear(channel);
+    return copy;
+  }
+
+  // From zero, unless that would press everything against the far end.
+  function makeLinear(channel) {
+    const [low, high] = channel.scale.domain;
+    channel.scale = {...channel.scale, type: "linear", zero: false, domain: [high > 3 * low ? 0 : low, high]};
+    if (channel.axis?.values?.expr) channel.axis.values.expr = channel.axis.values.expr.replace("'log'", "'linear'");
+  }
+
+  // The chosen ticks where enough of them are in sight, and tenfold ones beyond them; else round numbers of a unit.
+  function ticksBetween([low, high], scale, chosen, units) {
+    if (scale === "log") {
+      const more = [...chosen];
+      while (more[0] / 10 > low) more.unshift(more[0] / 10);
+      while (more.at(-1) * 10 < high) more.push(more.at(-1) * 10);
+      const inside = more.filter(value => low <= value && value <= high);
+      if (inside.length > 2) return inside;
+    }
+    const unit = units.findLast(size => size <= high) ?? units[0];
+    const rough = (high - low) / unit / 6;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = unit * [1, 2, 5, 10].map(digit => digit * power).find(step => step >= rough);
+    const first = Math.ceil(low / step);
+    return Array.from({length: Math.floor(high / step) - first + 1}, (_, index) => (first + index) * step);
+  }
+
+  function zoom(name, factor) {
+    const view = shown[name].view;
+    for (const [channel, signal] of Object.entries(data.specifications[name].usermeta.zoom))
+      view.signal(signal, scaled(view.scale(channel), factor));
+    return view.runAsync();
+  }
+
+  // Both ends brought nearer to the middle, as the axis measures distance.
+  function scaled(scale, factor) {
+    const [from, to] = scale.range();
+    const middle = (from + to) / 2;
+    return [from, to].map(end => scale.invert(middle + (end - middle) / factor));
+  }
+
+  const isLinear = figure => figure.querySelector('[data-do="linear"]')?.getAttribute("aria-pressed") === "true";
+
+  const actions = {
+    in: name => zoom(name, 1.5),
+    out: name => zoom(name, 1 / 1.5),
+    reset: (name, button, figure) => draw(name, isLinear(figure)),
+    linear: (name, button, figure) => {
+      button.setAttribute("aria-pressed", String(!isLinear(figure)));
+      return draw(name, isLinear(figure));
+    },
+    svg: name => save(name, "svg"),
+    png: name => save(name, "png"),
+  };
+
+  async function save(name, type) {
+    const link = document.createElement("a");
+    link.href = await shown[name].view.toImageURL(type, 2);
+    link.download = `${name}.${type}`;
+    link.click();
+  }
+
+  // The data of a chart as a table, made when it is first looked at
+
+  function fill(details, specification) {
+    const box = details.querySelector(".scroll");
+    if (!box.childElementCount) box.append(...tables(specification));
+  }
+
+  function tables(specification) {
+    const made = new Map();
+    for (const layer of specification.layer ?? [specification]) {
+      const fields = [layer.encoding?.tooltip ?? []].flat().map(one => one.field).filter(Boolean);
+      const rows = layer.data?.values ?? specification.datasets?.[layer.data?.name] ?? [];
+      const key = JSON.stringify([layer.data?.name, fields]);
+      if (fields.length && rows.length && !made.has(key)) made.set(key, table(fields, rows));
+    }
+    return made.values();
+  }
+
+  function table(fields, rows) {
+    const made = document.createElement("table");
+    const heading = made.createTHead().insertRow();
+    for (const field of fields) {
+      const cell = document.createElement("th");
+      cell.scope = "col";
+      cell.textContent = field;
+      heading.append(cell);
+    }
+    const body = made.createTBody();
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const field of fields) line.insertCell().textContent = row[field] ?? "";
+    }
+    return made;
+  }
+
+  // The page
+
+  function chooseTheme(name) {
+    if (name === "system") delete root.dataset.theme;
+    else root.dataset.theme = name;
+  }
+
+  function remembered(name) {
+    try {
+      if (name) localStorage.setItem("scalemark-theme", name);
+      return localStorage.getItem("scalemark-theme");
+    } catch {
+      return null; // a browser may keep a page from disk from remembering anything
+    }
+  }
+
+  function wireTheme() {
+    const select = document.getElementById("theme");
+    select.value = remembered() ?? "system";
+    chooseTheme(select.value);
+    select.addEventListener("change", () => chooseTheme(remembered(select.value) ?? select.value));
+  }
+
+  function wireFigure(name) {
+    const figure = document.getElementById(`figure-${name}`);
+    for (const button of figure.querySelectorAll("button"))
+      button.addEventListener("click", () => actions[button.dataset.do](name, button, figure));
+    const details = figure.querySelector("details");
+    details.addEventListener("toggle", () => fill(details, data.specifications[name]));
+  }
+
+  // A link into a fold opens it; so does printing, and what was closed is closed again afterwards.
+  function wireFolds() {
+    const folds = [...document.querySelectorAll("main > details")];
+    const reveal = () => {
+      const target = folds.find(fold => `#${fold.id}` === decodeURIComponent(location.hash));
+      if (target) target.open = true;
+    };
+    addEventListener("hashchange", reveal);
+    reveal();
+    let closed = [];
+    addEventListener("beforeprint", () => {
+      closed = folds.filter(fold => !fold.open);
+      for (const fold of closed) fold.open = true;
+    });
+    addEventListener("afterprint", () => {
+      for (const fold of closed) fold.open = false;
+    });
+  }
+
+  const names = Object.keys(data.specifications);
+  const drawAll = () => Promise.all(names.map(name => draw(name, isLinear(document.getElementById(`figure-${name}`)))));
+  wireTheme();
+  wireFolds();
+  names.forEach(wireFigure);
+  narrow.addEventListener("change", drawAll);
+  drawAll().then(() => { root.dataset.charts = "drawn"; });
+})();
