@@ -151,6 +151,16 @@ def test_a_page_without_charts_says_why_there_are_none(page: Page, bare_analysis
     assert page.problems() == []
 
 
+def test_a_browser_that_cannot_unpack_the_charts_says_so(page: Page, whole: Path, tmp_path: Path) -> None:
+    old = whole.read_text(encoding="utf-8").replace(
+        "<script id=", "<script>delete window.DecompressionStream</script><script id="
+    )
+    (tmp_path / "old.html").write_text(old, encoding="utf-8")
+    page.driver.get((tmp_path / "old.html").as_uri())
+    page.wait(lambda: "newer browser" in page.texts(".chart")[0])
+    assert page.problems() != []
+
+
 # Charts
 
 

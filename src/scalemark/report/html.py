@@ -1,6 +1,9 @@
 """Write a report as one HTML file that works without a network, a server or anything beside it."""
 
+import gzip
+import json
 import re
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -15,8 +18,6 @@ from scalemark.schema import Analysis
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-    from scalemark.report.charts import Figure
 
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=[A-Za-zµ%])|(?<=±) ")
 _TEMPLATE = "report.html.j2"
@@ -36,12 +37,11 @@ def write_html(analysis: Analysis, path: Path) -> Path:
 
 
 def html_page(analysis: Analysis) -> str:
-    """The whole page as text: words escaped, charts as Vega-Lite, the libraries that draw them inlined."""
+    """The whole page as text: words escaped, charts as Vega-Lite, the library that draws them inlined."""
     with chart_libraries():
-        from markupsafe import Markup
-
-        from scalemark.report.charts import figures, theme
+        from scalemark.report.charts import figures, theme, to_vega_lite
     drawn = figures(analysis)
+    specifications = {figure.name: interactive(to_vega_lite(figure)) for figure in drawn}
     tables = _anchored(report_tables(analysis))
     return (
         _environment()
@@ -56,10 +56,10 @@ def html_page(analysis: Analysis) -> str:
             tables=[(anchor, table) for anchor, table in tables if not table.detail],
             details=[(anchor, table) for anchor, table in tables if table.detail],
             marked=_MARKED,
-            charts=_chart_data(drawn),
+            offers={name: specification["usermeta"] for name, specification in specifications.items()},
+            packed=_packed({"specifications": specifications, "theme": theme(), "library": _library(bool(drawn))}),
             ink=theme()["text"]["color"],
             faint=theme()["axis"]["gridColor"],
-            library=Markup(_library()) if drawn else "",
         )
     )
 
@@ -72,7 +72,6 @@ def _environment() -> "Environment":
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["unbroken"] = _unbroken
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     return environment
 
 
@@ -92,24 +91,25 @@ def _unbroken(text: str) -> str:
     return _BEFORE_UNIT.sub("\u00a0", text)
 
 
-def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
-    """What the page draws from. One theme, on white: the page's style sheet recolours its ink and its grid."""
-    from scalemark.report.charts import theme, to_vega_lite
+def _packed(data: dict[str, Any]) -> str:
+    """The data as JSON, compressed and written in letters that mean nothing to HTML: half the size of the page or less.
 
-    specifications = {figure.name: interactive(to_vega_lite(figure)) for figure in drawn}
-    return {"specifications": specifications, "theme": theme()}
+    The page unpacks it. The same data give the same text, whenever they are packed.
+    """
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
 @cache
-def _library() -> str:
+def _library(needed: bool) -> str:
     """Vega, Vega-Lite and vega-embed in one script, as vl-convert carries them, for the version that altair writes.
 
     Bundling takes about a second and always gives the same text, so it happens once.
     """
+    if not needed:
+        return ""
     import vl_convert
 
     from scalemark.report.charts import VEGA_LITE
 
-    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
-    assert "</script" not in script.lower(), "the bundled script would end its own element"
-    return script
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))

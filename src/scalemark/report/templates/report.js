@@ -1,9 +1,23 @@
 (() => {
   "use strict";
   const root = document.documentElement;
-  const data = JSON.parse(document.getElementById("charts").textContent);
+  let data = {specifications: {}};
   const narrow = matchMedia("(max-width: 40rem)");
   const shown = {};
+
+  // What the charts are drawn from and with: JSON, compressed
+
+  async function unpacked() {
+    const letters = atob(document.getElementById("packed").textContent);
+    const bytes = new Blob([Uint8Array.from(letters, letter => letter.charCodeAt(0))]);
+    return new Response(bytes.stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  }
+
+  function run(program) {
+    const script = document.createElement("script");
+    script.textContent = program;
+    document.head.append(script);
+  }
 
   // Charts
 
@@ -182,11 +196,25 @@
     });
   }
 
-  const names = Object.keys(data.specifications);
-  const drawAll = () => Promise.all(names.map(name => draw(name, isLinear(document.getElementById(`figure-${name}`)))));
+  const drawAll = () => Promise.all(
+    Object.keys(data.specifications).map(name => draw(name, isLinear(document.getElementById(`figure-${name}`)))));
+
+  async function start() {
+    data = await unpacked();
+    run(data.library);
+    Object.keys(data.specifications).forEach(wireFigure);
+    narrow.addEventListener("change", drawAll);
+    await drawAll();
+    root.dataset.charts = "drawn";
+  }
+
+  function explain(error) {
+    for (const box of document.querySelectorAll(".chart:empty"))
+      box.textContent = `The charts could not be drawn (${error.message}): open this file in a newer browser.`;
+    throw error;
+  }
+
   wireTheme();
   wireFolds();
-  names.forEach(wireFigure);
-  narrow.addEventListener("change", drawAll);
-  drawAll().then(() => { root.dataset.charts = "drawn"; });
+  start().catch(explain);
 })();
