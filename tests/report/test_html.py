@@ -12,9 +12,8 @@ from factories import make_cell, make_training_run
 from scalemark.errors import ScalemarkError
 from scalemark.model.ladder import DIAGONAL
 from scalemark.record.store import load_suite
-from scalemark.report.charts import FIGURE_NAMES
-from scalemark.report.html import _anchored, html_page, write_html
-from scalemark.report.tables import Table
+from scalemark.report.html import html_page, write_html
+from scalemark.report.sections import FIGURE_NAMES
 from scalemark.schema import Analysis, LossPoint, MeasurementWarning, ModelConfig, TrainingRun
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +85,8 @@ def test_the_page_forbids_itself_the_network(page_text: str) -> None:
     assert "http" not in policy.group(1)
 
 
-def test_the_page_is_small_enough_to_send(analysis: Analysis, tmp_path: Path) -> None:
-    path = write_html(analysis, tmp_path / "new" / "report.html")
+def test_the_page_is_small_enough_to_send(full_analysis: Analysis, tmp_path: Path) -> None:
+    path = write_html(full_analysis, tmp_path / "new" / "report.html")
     assert path.stat().st_size <= LARGEST_BYTES
 
 
@@ -96,12 +95,12 @@ def test_the_page_of_a_committed_suite_is_small_enough_to_send(path: Path) -> No
     assert len(html_page(Analysis(suite=load_suite(path))).encode()) <= LARGEST_BYTES
 
 
-def test_the_page_of_a_large_campaign_is_small_enough_to_send(analysis: Analysis) -> None:
+def test_the_page_of_a_large_campaign_is_small_enough_to_send(full_analysis: Analysis) -> None:
     """300 cells and 500 training runs with curves of 200 points."""
     cells = [make_cell(rung, seed=seed) for seed in range(300 // len(DIAGONAL) + 1) for rung in DIAGONAL]
     runs = [long_run(index) for index in range(500)]
-    suite = analysis.suite.model_copy(update={"cells": tuple(cells[:300]), "training_runs": tuple(runs)})
-    assert len(html_page(analysis.model_copy(update={"suite": suite})).encode()) <= LARGEST_BYTES
+    suite = full_analysis.suite.model_copy(update={"cells": tuple(cells[:300]), "training_runs": tuple(runs)})
+    assert len(html_page(full_analysis.model_copy(update={"suite": suite})).encode()) <= LARGEST_BYTES
 
 
 def long_run(index: int) -> TrainingRun:
@@ -114,8 +113,8 @@ def long_run(index: int) -> TrainingRun:
     return run.model_copy(update={"curve": curve})
 
 
-def test_the_page_carries_every_chart(page_text: str) -> None:
-    packed = b64decode(Page(page_text).scripts[0], validate=True)
+def test_the_page_carries_every_chart(full_analysis: Analysis) -> None:
+    packed = b64decode(Page(html_page(full_analysis)).scripts[0], validate=True)
     carried = json.loads(gzip.decompress(packed))
     assert set(carried["specifications"]) == set(FIGURE_NAMES)
     assert "vegaEmbed" in carried["library"]
@@ -134,11 +133,6 @@ def test_a_page_without_charts_carries_no_library(bare_analysis: Analysis) -> No
     text = html_page(bare_analysis)
     assert len(text) < 30_000
     assert "Nothing was measured" in text
-
-
-def test_tables_that_share_a_title_have_links_of_their_own() -> None:
-    tables = [Table(title, (), ()) for title in ("All cells", "All cells", "Loss law")]
-    assert [anchor for anchor, _ in _anchored(tables)] == ["all-cells", "all-cells-2", "loss-law"]
 
 
 def test_the_same_analysis_writes_the_same_page(analysis: Analysis, page_text: str) -> None:

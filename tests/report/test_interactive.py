@@ -2,16 +2,19 @@ from typing import Any
 
 import pytest
 
-from scalemark.report.charts import FIGURE_NAMES, figures, to_vega_lite
+from scalemark.report.charts import figures, to_vega_lite
 from scalemark.report.interactive import SHOWN, ZOOM, interactive
+from scalemark.report.sections import FIGURE_NAMES
 from scalemark.schema import Analysis
 
 Layer = dict[str, Any]
+BARS = "where-time-goes"
+ZOOMABLE = [name for name in FIGURE_NAMES if name != BARS]
 
 
 @pytest.fixture(scope="module")
-def still(analysis: Analysis) -> dict[str, Layer]:
-    return {figure.name: to_vega_lite(figure) for figure in figures(analysis)}
+def still(full_analysis: Analysis) -> dict[str, Layer]:
+    return {figure.name: to_vega_lite(figure) for figure in figures(full_analysis)}
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +30,25 @@ def filters(layer: Layer) -> list[str]:
     return [step["filter"]["param"] for step in layer.get("transform", [])]
 
 
-def test_the_chart_itself_is_not_touched(analysis: Analysis, still: dict[str, Layer]) -> None:
+def test_the_chart_itself_is_not_touched(full_analysis: Analysis, still: dict[str, Layer]) -> None:
     interactive(still["loss"])
-    assert still["loss"] == {figure.name: to_vega_lite(figure) for figure in figures(analysis)}["loss"]
+    assert still["loss"] == {figure.name: to_vega_lite(figure) for figure in figures(full_analysis)}["loss"]
 
 
-@pytest.mark.parametrize("name", FIGURE_NAMES)
-def test_every_chart_zooms_on_both_axes_in_one_place(moving: dict[str, Layer], name: str) -> None:
+@pytest.mark.parametrize("name", ZOOMABLE)
+def test_every_chart_of_two_quantities_zooms_on_both_axes_in_one_place(moving: dict[str, Layer], name: str) -> None:
     zooms = [parameter for parameter in parameters(moving[name]) if parameter["name"] == ZOOM]
     assert [(zoom["select"]["type"], zoom["bind"]) for zoom in zooms] == [("interval", "scales")]
     assert set(moving[name]["usermeta"]["zoom"]) == {"x", "y"}
     assert moving[name]["usermeta"]["log"]
+
+
+def test_bars_keep_their_axes_and_height_and_filter_by_their_legend(
+    still: dict[str, Layer], moving: dict[str, Layer]
+) -> None:
+    assert moving[BARS]["usermeta"] == {"zoom": {}, "log": False}
+    assert moving[BARS]["height"] == still[BARS]["height"]
+    assert [parameter["bind"] for parameter in parameters(moving[BARS])] == ["legend"]
 
 
 def test_ticks_are_found_for_what_is_shown_from_those_chosen_and_the_units(
@@ -60,7 +71,7 @@ def test_a_legend_filters_every_layer_that_knows_its_field_and_no_other(moving: 
 
 def test_intervals_vanish_with_their_points(moving: dict[str, Layer]) -> None:
     bars = [layer for layer in moving["step-time"]["layer"] if layer["mark"]["type"] == "rule"]
-    assert [filters(layer) for layer in bars] == [[f"{SHOWN}_0"]]
+    assert filters(bars[0]) == [f"{SHOWN}_0"]
 
 
 def test_a_chart_without_a_legend_has_no_filter(moving: dict[str, Layer], still: dict[str, Layer]) -> None:
@@ -83,7 +94,7 @@ def test_a_lines_values_are_told_by_unseen_points_on_it(still: dict[str, Layer],
 
 
 def test_nothing_is_drawn_beyond_the_plot_once_it_is_zoomed(moving: dict[str, Layer]) -> None:
-    assert all(layer["mark"]["clip"] for chart in moving.values() for layer in chart["layer"])
+    assert all(layer["mark"]["clip"] for name in ZOOMABLE for layer in moving[name]["layer"])
 
 
 def test_a_chart_of_categories_keeps_its_axes() -> None:

@@ -4,21 +4,22 @@ import gzip
 import json
 import re
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.interactive import interactive
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import Table, report_tables
+from scalemark.report.sections import Section, report_sections
+from scalemark.report.tables import Table
 from scalemark.schema import Analysis
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+Titled = TypeVar("Titled", Section, Table)
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=[A-Za-zµ%])|(?<=±) ")
 _TEMPLATE = "report.html.j2"
 _MARKED = ("regressed", "improved", "inconclusive", "missing", "failed", "oom", "not identified")
@@ -40,9 +41,9 @@ def html_page(analysis: Analysis) -> str:
     """The whole page as text: words escaped, charts as Vega-Lite, the library that draws them inlined."""
     with chart_libraries():
         from scalemark.report.charts import figures, theme, to_vega_lite
-    drawn = figures(analysis)
-    specifications = {figure.name: interactive(to_vega_lite(figure)) for figure in drawn}
-    tables = _anchored(report_tables(analysis))
+    drawn = {figure.name: figure for figure in figures(analysis)}
+    specifications = {name: interactive(to_vega_lite(figure)) for name, figure in drawn.items()}
+    sections = report_sections(analysis)
     return (
         _environment()
         .get_template(_TEMPLATE)
@@ -53,8 +54,8 @@ def html_page(analysis: Analysis) -> str:
             verdict=verdict_line(analysis),
             verdict_name=analysis.diff.verdict if analysis.diff else "",
             figures=drawn,
-            tables=[(anchor, table) for anchor, table in tables if not table.detail],
-            details=[(anchor, table) for anchor, table in tables if table.detail],
+            sections=_anchored(sections),
+            details=_anchored(table for section in sections for table in section.tables if table.detail),
             marked=_MARKED,
             offers={name: specification["usermeta"] for name, specification in specifications.items()},
             packed=_packed({"specifications": specifications, "theme": theme(), "library": _library(bool(drawn))}),
@@ -75,15 +76,9 @@ def _environment() -> "Environment":
     return environment
 
 
-def _anchored(tables: Iterable[Table]) -> list[tuple[str, Table]]:
-    """Each table with a name that a link can end in, its own even where two tables share a title."""
-    seen: Counter[str] = Counter()
-    anchored = []
-    for table in tables:
-        stem = _NOT_IN_ANCHORS.sub("-", table.title.lower()).strip("-")
-        seen[stem] += 1
-        anchored.append((stem if seen[stem] == 1 else f"{stem}-{seen[stem]}", table))
-    return anchored
+def _anchored(parts: Iterable[Titled]) -> list[tuple[str, Titled]]:
+    """Each section or table with the name that a link to it ends in."""
+    return [(_NOT_IN_ANCHORS.sub("-", part.title.lower()).strip("-"), part) for part in parts]
 
 
 def _unbroken(text: str) -> str:

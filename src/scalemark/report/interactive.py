@@ -17,8 +17,8 @@ Layer = dict[str, Any]
 ZOOM, SHOWN = "zoom", "shown"
 _LEGEND_CHANNELS = ("color", "fill", "stroke", "shape", "strokeDash", "size", "opacity")
 _PATHS = ("line", "trail")
-# Four charts and the headline nearly share a screen of ordinary height.
-_HEIGHT = 230
+# Bars have a height of their own; whatever zooms fills what its neighbour in the same row leaves.
+_AS_HIGH_AS_ITS_BOX = {"height": "container", "autosize": {"type": "fit", "contains": "padding"}}
 # Square pixels around a point of a line in which the pointer finds it: a disc of 16 pixels across.
 _HOVER_SIZE = 200
 # A plain wheel or a finger scrolls the page, wherever it happens to be.
@@ -32,18 +32,20 @@ def interactive(specification: Specification) -> Specification:
     usermeta.zoom: the signals that hold what each axis shows, none where an axis counts no quantity.
     usermeta.log: whether a logarithmic axis is there to be made linear.
     """
-    layers = specification.get("layer")
-    if not layers:
+    if "layer" not in specification:
         return {**specification, "usermeta": {"zoom": {}, "log": False}}
     # Altair moves data that all layers share above them.
-    layers = [{"data": specification.get("data"), **layer} for layer in layers]
-    layers = [_with_clip(_with_ticks(layer)) for layer in layers]
+    layers = [{"data": specification.get("data"), **layer} for layer in specification["layer"]]
     layers = _with_legend_filters(layers, specification.get("datasets", {}))
     layers = [part for layer in layers for part in _with_hover(layer)]
     layers, signals = _with_zoom(layers)
-    log = any(_scale(layer, channel).get("type") == "log" for layer in layers for channel in ("x", "y"))
-    whole = {name: value for name, value in specification.items() if name != "data"}
-    return {**whole, "layer": layers, "height": _HEIGHT, "usermeta": {"zoom": signals, "log": log}}
+    changed = {"layer": layers, "usermeta": {"zoom": signals, "log": any(map(_is_log, layers))}}
+    kept = {name: value for name, value in specification.items() if name != "data"}
+    return {**kept, **changed, **(_AS_HIGH_AS_ITS_BOX if signals else {})}
+
+
+def _is_log(layer: Layer) -> bool:
+    return any(_scale(layer, channel).get("type") == "log" for channel in ("x", "y"))
 
 
 def _with_clip(layer: Layer) -> Layer:
@@ -110,9 +112,9 @@ def _with_zoom(layers: Sequence[Layer]) -> tuple[list[Layer], dict[str, str]]:
     if host is None:
         return list(layers), {}
     select = {"type": "interval", "zoom": _WHEEL, "translate": _DRAG}
-    zoomed = _with_parameter(layers[host], {"name": ZOOM, "select": select, "bind": "scales"})
-    signals = {channel: f"{ZOOM}_{layers[host]['encoding'][channel]['field']}" for channel in ("x", "y")}
-    return [*layers[:host], zoomed, *layers[host + 1 :]], signals
+    zoomed = [_with_clip(_with_ticks(layer)) for layer in layers]
+    zoomed[host] = _with_parameter(zoomed[host], {"name": ZOOM, "select": select, "bind": "scales"})
+    return zoomed, {channel: f"{ZOOM}_{layers[host]['encoding'][channel]['field']}" for channel in ("x", "y")}
 
 
 def _is_zoomable(layer: Layer) -> bool:

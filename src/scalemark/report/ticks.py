@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil, floor, log10
 
+from scalemark.report.numbers import joules
 from scalemark.units import (
     AMOUNT_STEPS,
     BINARY_STEPS,
@@ -18,23 +19,29 @@ from scalemark.units import (
     format_bytes,
     format_count,
     format_seconds,
+    significant,
 )
 
 _BEST_COUNT = 5
 _MOST = 7
 _DAY_S = 86400.0
+_PERCENT = ((0.01, "%"),)
 _DIVISOR = re.compile(r"datum\.value / ([0-9.e+-]+),")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A logarithmic axis: its ends, the marked values and their labels; the units in which any other value is read."""
+    """An axis, logarithmic unless it says otherwise: its ends, the marked values and their labels.
+
+    units: size and name of each in which any other value is read.
+    """
 
     low: float
     high: float
     values: tuple[float, ...]
     labels: tuple[str, ...]
     units: Sequence[tuple[float, str]] = ((1.0, ""),)
+    is_log: bool = True
 
 
 def amount_axis(values: list[float]) -> Axis:
@@ -46,9 +53,8 @@ def amount_axis(values: list[float]) -> Axis:
 
 def flops_axis(values: list[float]) -> Axis:
     """FLOPs of whole training runs."""
-    units = [(size, f"{prefix}FLOP") for size, prefix in SI_STEPS]
     choices = [_one_two_five, _decades, _even]
-    return _axis(values, choices, lambda value: format_count(value, "FLOP", _digits(value)), units)
+    return _axis(values, choices, lambda value: format_count(value, "FLOP", _digits(value)), _multiples("FLOP"))
 
 
 def seconds_axis(values: list[float]) -> Axis:
@@ -65,6 +71,44 @@ def bytes_axis(values: list[float]) -> Axis:
 
 def loss_axis(values: list[float]) -> Axis:
     return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
+
+
+def number_axis(values: list[float]) -> Axis:
+    """Numbers without a unit."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: significant(value, _digits(value)))
+
+
+def flops_rate_axis(values: list[float]) -> Axis:
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: format_count(value, "FLOP/s", _digits(value)), _multiples("FLOP/s"))
+
+
+def joules_axis(values: list[float]) -> Axis:
+    units = [*_multiples("J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ")]
+    return _axis(values, [_one_two_five, _decades, _even], joules, units)
+
+
+def share_axis(values: list[float]) -> Axis:
+    """Shares from 0 on, linear; to 100 % or more, unless all are far below."""
+    return _linear(0.0, max(values) * 1.08, lambda value: f"{value * 100:g} %")
+
+
+def difference_axis(values: list[float]) -> Axis:
+    """Relative differences around 0, linear: '+5 %'."""
+    most = 1.1 * max(map(abs, values))
+    return _linear(-most, most, lambda value: f"{value * 100:+g} %".replace("-", "−") if value else "0 %")
+
+
+def _multiples(unit: str) -> list[tuple[float, str]]:
+    return [(size, f"{prefix}{unit}") for size, prefix in SI_STEPS]
+
+
+def _linear(low: float, high: float, write: Callable[[float], str]) -> Axis:
+    """About five even steps of 1, 2 or 5 times a power of ten, of shares."""
+    rough = (high - low) / _BEST_COUNT
+    step = next(step for step in _one_two_five(rough / 10, rough * 10) if step >= 0.8 * rough)
+    ticks = [float(f"{index * step:.6g}") for index in range(ceil(low / step), floor(high / step) + 1)]
+    return Axis(low, high, tuple(ticks), tuple(map(write, ticks)), _PERCENT, is_log=False)
 
 
 def _axis(

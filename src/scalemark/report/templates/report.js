@@ -23,13 +23,15 @@
 
   async function draw(name, linear) {
     const figure = document.getElementById(`figure-${name}`);
-    const specification = data.specifications[name];
+    const specification = structuredClone(data.specifications[name]);
+    if (narrow.matches) makeNarrow(specification);
+    if (linear) makeLinear(specification);
     try {
       const options = {
         renderer: "svg", actions: false, defaultStyle: false, tooltip: {disableDefaultStyle: true}, config: config(),
         expressionFunctions: {ticksBetween},
       };
-      const drawn = await vegaEmbed(figure.querySelector(".chart"), linear ? withLinearAxes(specification) : specification, options);
+      const drawn = await vegaEmbed(figure.querySelector(".chart"), specification, options);
       figure.querySelector("svg").setAttribute("aria-hidden", "true"); // its box has the words, and the data are a table
       shown[name]?.finalize();
       shown[name] = drawn;
@@ -41,34 +43,49 @@
 
   function config() {
     if (!narrow.matches) return data.theme;
-    const legend = {...data.theme.legend, columns: 2, columnPadding: 4, labelFontSize: 10.5, labelLimit: 130};
-    return {...data.theme, padding: {left: 0, right: 18, top: 4, bottom: 4}, legend};
+    return {
+      ...data.theme,
+      padding: {left: 0, right: 18, top: 4, bottom: 4},
+      axisX: {titleAnchor: "end", titleFontSize: 11, titleLimit: 260},
+      legend: {...data.theme.legend, columns: 2, columnPadding: 4, labelFontSize: 10, labelLimit: 130},
+    };
   }
 
-  function withLinearAxes(specification) {
-    const copy = structuredClone(specification);
-    for (const {encoding} of copy.layer)
-      for (const channel of [encoding?.x, encoding?.y]) if (channel?.scale?.type === "log") makeLinear(channel);
-    return copy;
+  function makeNarrow(specification) {
+    for (const channel of channels(specification)) {
+      if (channel.legend?.columns) channel.legend.columns = 2;
+      if (channel.axis?.labelLimit) channel.axis.labelLimit = 100;
+    }
   }
+
+  const channels = specification => (specification.layer ?? []).flatMap(layer => Object.values(layer.encoding ?? {}));
 
   // From zero, unless that would press everything against the far end.
-  function makeLinear(channel) {
-    const [low, high] = channel.scale.domain;
-    channel.scale = {...channel.scale, type: "linear", zero: false, domain: [high > 3 * low ? 0 : low, high]};
-    if (channel.axis?.values?.expr) channel.axis.values.expr = channel.axis.values.expr.replace("'log'", "'linear'");
+  function makeLinear(specification) {
+    for (const channel of channels(specification)) {
+      if (channel.scale?.type !== "log") continue;
+      const [low, high] = channel.scale.domain;
+      channel.scale = {...channel.scale, type: "linear", zero: false, domain: [high > 3 * low ? 0 : low, high]};
+      if (channel.axis?.values?.expr) channel.axis.values.expr = channel.axis.values.expr.replace("'log'", "'even'");
+    }
   }
 
-  // The chosen ticks where enough of them are in sight, and tenfold ones beyond them; else round numbers of a unit.
+  // The chosen ticks where enough of them are in sight; else round numbers of a unit.
   function ticksBetween([low, high], scale, chosen, units) {
-    if (scale === "log") {
-      const more = [...chosen];
-      while (more[0] / 10 > low) more.unshift(more[0] / 10);
-      while (more.at(-1) * 10 < high) more.push(more.at(-1) * 10);
-      const inside = more.filter(value => low <= value && value <= high);
-      if (inside.length > 2) return inside;
-    }
-    const unit = units.findLast(size => size <= high) ?? units[0];
+    const offered = scale === "log" ? tenfold(low, high, chosen) : scale === "linear" ? chosen : [];
+    const inside = offered.filter(value => low <= value && value <= high);
+    const isFar = scale === "linear" && high - low > 2 * (chosen.at(-1) - chosen[0]);
+    return inside.length > 2 && !isFar ? inside : evenTicks(low, high, units.findLast(size => size <= high) ?? units[0]);
+  }
+
+  function tenfold(low, high, chosen) {
+    const ticks = [...chosen];
+    while (ticks[0] / 10 > low) ticks.unshift(ticks[0] / 10);
+    while (ticks.at(-1) * 10 < high) ticks.push(ticks.at(-1) * 10);
+    return ticks;
+  }
+
+  function evenTicks(low, high, unit) {
     const rough = (high - low) / unit / 6;
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = unit * [1, 2, 5, 10].map(digit => digit * power).find(step => step >= rough);
@@ -179,7 +196,7 @@
 
   // A link into a fold opens it; so does printing, and what was closed is closed again afterwards.
   function wireFolds() {
-    const folds = [...document.querySelectorAll("main > details")];
+    const folds = [...document.querySelectorAll("details.reference")];
     const reveal = () => {
       const target = folds.find(fold => `#${fold.id}` === decodeURIComponent(location.hash));
       if (target) target.open = true;
@@ -205,6 +222,7 @@
     Object.keys(data.specifications).forEach(wireFigure);
     narrow.addEventListener("change", drawAll);
     await drawAll();
+    dispatchEvent(new Event("resize")); // the charts of a row are as high as the highest, which is known only now
     root.dataset.charts = "drawn";
   }
 

@@ -1,10 +1,8 @@
 import factories
-import pytest
 
 from scalemark.analysis import analyse
 from scalemark.report.series import (
     GROWING,
-    MOST_CURVE_POINTS,
     OTHER,
     law_rows,
     loss_rows,
@@ -12,7 +10,7 @@ from scalemark.report.series import (
     step_time_rows,
     training_curve_rows,
 )
-from scalemark.schema import Analysis, CurvePoint, LossPoint, TaskRef, TrainingConfig
+from scalemark.schema import Analysis, CurvePoint, TaskRef, TrainingConfig
 
 
 def test_steps_of_another_batch_do_not_share_the_chart() -> None:
@@ -59,19 +57,6 @@ def test_a_curve_of_one_point_is_no_line() -> None:
     run = factories.make_training_run(factories.TRAINED_SHAPES[0], 250_000)
     short = run.model_copy(update={"curve": run.curve[:1]})
     assert training_curve_rows(factories.make_suite().model_copy(update={"training_runs": (short,)})) == []
-
-
-def test_many_long_curves_are_drawn_with_fewer_points_that_keep_the_mean_loss() -> None:
-    falling = [(step, 2 + 6 / step) for step in range(1, 2 * MOST_CURVE_POINTS, 3)]
-    points = tuple(LossPoint(step=step, tokens=8 * step, train_loss=loss) for step, loss in falling)
-    runs = tuple(run.model_copy(update={"curve": points}) for run in factories.make_suite().training_runs[:2])
-    rows = training_curve_rows(factories.make_suite().model_copy(update={"training_runs": runs}))
-    assert len(rows) <= MOST_CURVE_POINTS < 2 * len(points)
-    first = [row for row in rows if row["run"] == 0]
-    assert first[-1]["x"] == points[-1].tokens
-    steps = [0.0, *(float(row["x"]) / 8 for row in first)]
-    drawn = sum((end - start) * float(row["y"]) for start, end, row in zip(steps, steps[1:], first, strict=False))
-    assert drawn == pytest.approx(points[0].train_loss + 3 * sum(point.train_loss for point in points[1:]))
 
 
 def test_a_law_beyond_its_range_starts_where_the_fitted_part_ends() -> None:
