@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, and nothing heavy loaded."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,41 @@ def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> 
     result = call("report", saved(BASE, tmp_path), "--html", tmp_path / "file" / "page.html", "--results", tmp_path)
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_report_opens_the_page_in_the_users_browser(tmp_path: Path) -> None:
+    run = report_in_browser(tmp_path, 'printf %s "$1" > opened')
+    assert run.returncode == 0
+    address = (tmp_path / "opened").read_text()
+    assert address.startswith("file:///")
+    assert Path(address.removeprefix("file://")).read_text().lower().startswith("<!doctype html>")
+
+
+def test_without_a_browser_report_says_what_to_do(tmp_path: Path) -> None:
+    run = report_in_browser(tmp_path, "exit 1")
+    assert run.returncode == 0
+    assert "no browser here: copy " in run.stderr
+
+
+def report_in_browser(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """`scalemark report --open` in a process of its own, where this shell script is the only browser."""
+    browser = folder / "browser"
+    browser.write_text(f"#!/bin/sh\n{script}\n")
+    browser.chmod(0o755)
+    command = [
+        sys.executable,
+        "-m",
+        "scalemark",
+        "report",
+        str(saved(BASE, folder)),
+        "--open",
+        "--results",
+        str(folder),
+    ]
+    screen = {"DISPLAY", "WAYLAND_DISPLAY"}
+    kept = {name: value for name, value in os.environ.items() if name not in screen}
+    environment = {**kept, "BROWSER": f"{browser} %s", "PATH": str(folder), "TMPDIR": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 # train

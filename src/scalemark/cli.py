@@ -402,6 +402,9 @@ def report(
     readme: Annotated[
         Path | None, typer.Option("--readme", metavar="FILE", help="Renew the numbers between a file's markers.")
     ] = None,
+    open: Annotated[
+        bool, typer.Option("--open", help="Show the page in a browser; a temporary file without --html.")
+    ] = False,
     usd_per_hour: Annotated[
         list[str] | None,
         typer.Option("--usd-per-hour", metavar="NAME=P", help="Of several: what an hour of one costs; once for each."),
@@ -409,14 +412,22 @@ def report(
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
     """Draw the report of a suite, against this machine's newest baseline where there is one; or compare several."""
+    if open and not html:
+        html = _temporary_page()
     if _asks_for_several(suites or (), usd_per_hour or ()):
         if readme:
             raise InputError("--readme takes the numbers of one suite: name only that")
         _report_comparison(suites or (), usd_per_hour or (), html, markdown)
-        return
+    else:
+        _report_one(_find_suite(Path(suites[0]) if suites else None, results), results, html, markdown, readme)
+    if open and html:
+        _show(html)
+
+
+def _report_one(suite: "Suite", results: Path, html: Path | None, markdown: Path | None, readme: Path | None) -> None:
     from scalemark.report.terminal import terminal_summary
 
-    analysis = _analyse_against_baseline(_find_suite(Path(suites[0]) if suites else None, results), results)
+    analysis = _analyse_against_baseline(suite, results)
     paths = _write_reports(analysis, html, markdown)
     if readme:
         from scalemark.report.excerpt import fill
@@ -549,6 +560,20 @@ def _writing() -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(f"cannot write the report ({error}): choose another file") from error
+
+
+def _temporary_page() -> Path:
+    from tempfile import mkdtemp
+
+    return Path(mkdtemp(prefix="scalemark-")) / "report.html"
+
+
+def _show(page: Path) -> None:
+    """Open the page in the user's browser; where there is none, say what to do."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        typer.echo(f"scalemark: no browser here: copy {page} to a machine that has one, it is a single file", err=True)
 
 
 def _terminal_columns() -> int:

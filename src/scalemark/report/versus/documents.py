@@ -62,9 +62,9 @@ def write_comparison_html(comparison: SuiteComparison, path: Path) -> Path:
         headline=headline(comparison),
         machines=tuple(contender_lines(comparison)),
         verdict=" ".join(filter(None, [cause_line(comparison), price_line(comparison), doubt_line(comparison)])),
-        verdict_name="none",
+        verdict_name="",
         origins=tuple(f"{one.name}: {origin(one.suite)}" for one in comparison.contenders),
     )
     drawn = comparison_figures(comparison)
     sections = comparison_sections(comparison, tuple(figure.name for figure in drawn))
-    return write_page(page_of(words, drawn, [table for section in sections for table in section.tables]), path)
+    return write_page(page_of(words, sections, drawn), path)
