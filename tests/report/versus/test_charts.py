@@ -68,6 +68,9 @@ def test_laws_are_dashed_beyond_what_was_fitted(figures: dict[str, Figure]) -> N
 def test_the_speedup_chart_shows_where_one_overtakes_the_other(figures: dict[str, Figure]) -> None:
     assert "gpu wins above" in figures["speed-up"].caption
     assert ">as fast as laptop<" in to_svg(figures["speed-up"])
+    priced = comparison().model_copy(update={"price_crossovers": comparison().crossovers})
+    cheaper = {figure.name: figure for figure in comparison_figures(priced)}["price"]
+    assert "Grey: gpu is cheaper above" in cheaper.caption
     uncrossed = speedup_figure(comparison().model_copy(update={"crossovers": ()}))
     assert uncrossed is not None and "Grey" not in uncrossed.caption
 

@@ -5,6 +5,7 @@ module loads altair, so the writers import it late.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import altair as alt
 
@@ -47,9 +48,10 @@ _TIME_CAPTION = "Points: medians with 90 % intervals."
 def price_figure(comparison: SuiteComparison) -> Figure | None:
     """US dollars per million tokens; None where no price was given."""
     rows, lines = _points(comparison, _usd_row), _lines(comparison.usd, usd)
-    return _figure(
-        comparison, "price", "Cost of a million tokens", rows, lines, usd_axis, "US dollars per million tokens", ""
-    )
+    told = [_crossing_row(one, "is cheaper") for one in comparison.price_crossovers if one.is_told]
+    title, y_title = "Cost of a million tokens", "US dollars per million tokens"
+    figure = _figure(comparison, "price", title, rows, lines, usd_axis, y_title, "At the prices given.", crossings=told)
+    return replace(figure, caption=f"{figure.caption}{_crossing_words(told)}") if figure else None
 
 
 def memory_figure(comparison: SuiteComparison) -> Figure | None:
@@ -69,7 +71,8 @@ def speedup_figure(comparison: SuiteComparison) -> Figure | None:
     if not rows and not lines:
         return None
     first = comparison.names[0]
-    crossings = [_crossing_row(one) for one in comparison.crossovers if one.is_told and first in (one.below, one.above)]
+    crossed = [one for one in comparison.crossovers if one.is_told and first in (one.below, one.above)]
+    crossings = [_crossing_row(one, "wins") for one in crossed]
     x = amount_axis(ends_of("x", rows, lines))
     y = ratio_axis([1.0, *ends_of("y", rows, lines)])
     frame = Frame(x, y, PARAMETERS_TITLE, f"speed-up over {first}")
@@ -83,9 +86,8 @@ def speedup_figure(comparison: SuiteComparison) -> Figure | None:
         ),
         *_series_layers(frame, scales, rows, lines),
     )
-    told = f" Grey: {'; '.join(str(row['label']) for row in crossings)}." if crossings else ""
-    caption = f"Time of {first} over that of the other; above 1 the other is faster.{_line_words(lines)}{told}"
-    return Figure("speed-up", "Speed-up", caption, chart)
+    caption = f"Time of {first} over that of the other; above 1 the other is faster.{_line_words(lines)}"
+    return Figure("speed-up", "Speed-up", f"{caption}{_crossing_words(crossings)}", chart)
 
 
 def _figure(
@@ -98,14 +100,14 @@ def _figure(
     y_title: str,
     caption: str,
     limits: Sequence[Row] = (),
+    crossings: Sequence[Row] = (),
 ) -> Figure | None:
     if not rows and not lines:
         return None
-    frame = Frame(
-        amount_axis(ends_of("x", rows, lines)), axis(ends_of("y", rows, lines, limits)), PARAMETERS_TITLE, y_title
-    )
-    scales = _Scales(comparison.names)
-    chart = layered(*_limit_layers(frame, scales, limits), *_series_layers(frame, scales, rows, lines))
+    x, y = amount_axis(ends_of("x", rows, lines)), axis(ends_of("y", rows, lines, limits))
+    frame, scales = Frame(x, y, PARAMETERS_TITLE, y_title), _Scales(comparison.names)
+    behind = [*_crossing_layers(frame, x, crossings), *_limit_layers(frame, scales, limits)]
+    chart = layered(*behind, *_series_layers(frame, scales, rows, lines))
     return Figure(name, title, f"{caption}{_line_words(lines)}".strip(), chart)
 
 
@@ -189,9 +191,13 @@ def _limit(contender: Contender) -> list[Row]:
     return [{"y": limit, "series": contender.name, "label": label}] if limit else []
 
 
-def _crossing_row(crossover: Crossover) -> Row:
-    """Its interval, to the end of the axis where it is open."""
-    row: Row = {"x": crossover.params, "label": f"{crossover.above} wins above {crossover_size(crossover)}"}
+def _crossing_words(crossings: Sequence[Row]) -> str:
+    return f" Grey: {'; '.join(str(row['label']) for row in crossings)}." if crossings else ""
+
+
+def _crossing_row(crossover: Crossover, verb: str) -> Row:
+    """Its interval, without an end that is open."""
+    row: Row = {"x": crossover.params, "label": f"{crossover.above} {verb} above {crossover_size(crossover)}"}
     if crossover.low:
         row["low"] = crossover.low
     if crossover.high:
