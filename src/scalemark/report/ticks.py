@@ -113,7 +113,7 @@ def _linear(low: float, high: float, write: Callable[[float], str]) -> Axis:
 
 def _axis(
     values: list[float],
-    choices: list[Callable[[float, float], list[float]]],
+    choices: Sequence[Callable[[float, float], list[float]]],
     write: Callable[[float], str],
     units: Sequence[tuple[float, str]] = ((1.0, ""),),
     margin: float = 1.15,
