@@ -233,6 +233,14 @@ def test_dragging_moves_what_is_shown(page: Page, whole: Path) -> None:
     page.wait(lambda: page.all(first)[0].rect["x"] < before - 30)
 
 
+def test_words_in_a_chart_go_with_what_they_name(page: Page, whole: Path) -> None:
+    words = "#figure-memory .mark-text.role-mark text"
+    page.open(whole)
+    assert [word.get_attribute("opacity") for word in page.all(words)] == ["1"]
+    page.press("memory", "in")
+    page.wait(lambda: page.all(words)[0].get_attribute("opacity") == "0")
+
+
 def test_axes_become_linear_and_logarithmic_again(page: Page, whole: Path) -> None:
     page.open(whole)
     before = page.ticks("step-time")
