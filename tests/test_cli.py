@@ -138,6 +138,33 @@ def test_a_suite_is_not_compared_with_itself(tmp_path: Path) -> None:
     assert "itself the newest baseline" in " ".join(result.stdout.split())
 
 
+def test_several_suites_are_compared_and_drawn(tmp_path: Path) -> None:
+    paths = [saved(BASE, tmp_path), saved(make_suite("new", slowdown=2.0, machine_id="elsewhere"), tmp_path)]
+    drawn = tmp_path / "drawn.md"
+    result = call("report", f"old={paths[0]}", f"new={paths[1]}", "--usd-per-hour", "new=1", "--markdown", drawn)
+    assert result.exit_code == 0
+    assert result.output.startswith("old is the faster at every size")
+    assert drawn.exists() and (tmp_path / "drawn-speed-up.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("a={base} b={base}", "is named twice"),
+        ("only={base}", "two suites or more"),
+        ("{base} {new} --usd-per-hour nobody=1", "names none of"),
+        ("a={base} b={new} --usd-per-hour a=-1", "is no price"),
+        ("{base} nowhere.json", "no suite at nowhere.json"),
+        ("a={base} b={new} --readme README.md", "--readme takes the numbers of one suite"),
+    ],
+)
+def test_a_comparison_tells_bad_input_in_one_line(tmp_path: Path, arguments: str, message: str) -> None:
+    paths = {"base": saved(BASE, tmp_path), "new": saved(make_suite("new", machine_id="elsewhere"), tmp_path)}
+    result = call("report", *arguments.format(**paths).split())
+    assert result.exit_code == 2
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     result = call("report", saved(BASE, tmp_path), "--html", tmp_path / "file" / "page.html", "--results", tmp_path)

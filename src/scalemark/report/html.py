@@ -4,7 +4,8 @@ import gzip
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,10 +15,12 @@ from scalemark.report.interactive import interactive
 from scalemark.report.missing import chart_libraries
 from scalemark.report.sections import Section, report_sections
 from scalemark.report.tables import Table
-from scalemark.schema import Analysis
+from scalemark.schema import Analysis, Suite
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from scalemark.report.charts import Figure
 
 Titled = TypeVar("Titled", Section, Table)
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=[A-Za-zµ%])|(?<=±) ")
@@ -31,7 +34,11 @@ def write_html(analysis: Analysis, path: Path) -> Path:
 
     Raises ScalemarkError where the chart or template libraries are not installed.
     """
-    page = html_page(analysis)
+    return write_page(html_page(analysis), path)
+
+
+def write_page(page: str, path: Path) -> Path:
+    """Write the text into this file, making its folder where it is missing; the path written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
@@ -40,19 +47,47 @@ def write_html(analysis: Analysis, path: Path) -> Path:
 def html_page(analysis: Analysis) -> str:
     """The whole page as text: words escaped, charts as Vega-Lite, the library that draws them inlined."""
     with chart_libraries():
-        from scalemark.report.charts import figures, theme, to_vega_lite
-    drawn = {figure.name: figure for figure in figures(analysis)}
+        from scalemark.report.charts import figures
+    words = Words(
+        title=f"Training cost on {analysis.suite.machine.id}",
+        headline=headline(analysis),
+        machines=(machine_line(analysis),),
+        verdict=verdict_line(analysis),
+        verdict_name=analysis.diff.verdict if analysis.diff else "",
+        origins=(origin(analysis.suite),),
+    )
+    return page_of(words, report_sections(analysis), figures(analysis))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page says around its sections. machines, origins: a line each; verdict_name: for a badge, if any."""
+
+    title: str
+    headline: str
+    machines: tuple[str, ...]
+    verdict: str
+    verdict_name: str
+    origins: tuple[str, ...]
+
+
+def origin(suite: Suite) -> str:
+    """Which suite it is, and what made it."""
+    commit = f", commit {suite.commit}" if suite.commit else ""
+    return f"scalemark {suite.scalemark_version}, suite {suite.id}, {suite.created}{commit}"
+
+
+def page_of(words: Words, sections: Sequence[Section], figures: Sequence["Figure"]) -> str:
+    """A page of these words and sections. figures: those that the sections name."""
+    with chart_libraries():
+        from scalemark.report.charts import theme, to_vega_lite
+    drawn = {figure.name: figure for figure in figures}
     specifications = {name: interactive(to_vega_lite(figure)) for name, figure in drawn.items()}
-    sections = report_sections(analysis)
     return (
         _environment()
         .get_template(_TEMPLATE)
         .render(
-            suite=analysis.suite,
-            headline=headline(analysis),
-            machine=machine_line(analysis),
-            verdict=verdict_line(analysis),
-            verdict_name=analysis.diff.verdict if analysis.diff else "",
+            words=words,
             figures=drawn,
             sections=_anchored(sections),
             details=_anchored(table for section in sections for table in section.tables if table.detail),

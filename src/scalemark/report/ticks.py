@@ -69,6 +69,18 @@ def bytes_axis(values: list[float]) -> Axis:
     return _axis(values, choices, lambda value: format_bytes(value, 4), BINARY_STEPS)
 
 
+def ratio_axis(values: list[float]) -> Axis:
+    """How many times one thing is another: '5×'."""
+    choices = [_one_two_five, _decades, _finer_steps, _even]
+    return _axis(values, choices, lambda value: f"{significant(value, _digits(value))}×")
+
+
+def usd_axis(values: list[float]) -> Axis:
+    """US dollars."""
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: f"${significant(value, _digits(value))}")
+
+
 def loss_axis(values: list[float]) -> Axis:
     return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
 
