@@ -391,8 +391,8 @@ def coefficient_table(comparison: SuiteComparison) -> Table:
         for one in comparison.coefficients
     )
     note = (
-        "Of the laws of step time in that form. 'Not identified' is what the measurements leave open, or what the law holds at the measured"
-        f" ceiling. Ratio: over {names[0]}; of a rate, above 1 is faster."
+        "Of the laws of step time in that form. 'Not identified' is what the measurements leave open, or what the law"
+        f" holds at the measured ceiling. Ratio: over {names[0]}; of a rate, above 1 is faster."
     )
     return _without_blank(Table("Coefficients of the laws", columns, rows, note * bool(rows)))
 
