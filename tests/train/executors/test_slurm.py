@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -233,6 +235,49 @@ def test_a_fault_of_our_own_on_a_node_ends_the_grid_and_names_the_log(
 
 def _raise() -> None:
     raise RuntimeError("made up")
+
+
+@dataclass
+class Over:
+    """A job of Slurm that has ended; well, where it has left a result."""
+
+    result: Path
+    job_id: str = "7"
+    state: str = "COMPLETED"
+
+    @property
+    def paths(self) -> "Over":
+        return self
+
+    @property
+    def result_pickle(self) -> Path:
+        return self.result
+
+    def done(self, force_check: bool) -> bool:
+        return True
+
+    def exception(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("ended_well", "is_lost"), [(True, False), (False, True)])
+def test_reports_that_a_slow_file_system_shows_late_are_waited_for_where_the_job_ended_well(
+    ended_well: bool, is_lost: bool, tmp_path: Path
+) -> None:
+    (seat,) = open_pool(tmp_path / "slurm", 1, LOCAL, print).seats
+    assert isinstance(seat, SlurmSeat)
+    spool = Spool(tmp_path / "a.jsonl")
+    if ended_well:
+        (tmp_path / "result.pkl").touch()
+
+    def show_late() -> None:
+        spool.append(RunTrained(run=RUN).model_dump_json())
+        spool.append_done()
+
+    threading.Timer(0.3, show_late).start()
+    heard = list(seat._reports(Over(tmp_path / "result.pkl"), spool))
+    assert heard == ([] if is_lost else [RunTrained(run=RUN)])
+    assert spool.is_done != is_lost
 
 
 def test_leaving_ends_the_job_that_is_under_way(files: TokenFiles, tmp_path: Path) -> None:

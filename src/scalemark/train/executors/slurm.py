@@ -36,6 +36,8 @@ TRIES = 3
 LOOK_EVERY_S = 0.5
 # submitit asks Slurm's accounting rarely; a job that has said nothing for so long is asked after.
 ASK_AFTER_S = 60.0
+# What a job that ended well has reported may be seen later than that it ended: NFS keeps what it knows for a while.
+SETTLE_S = 60.0
 # How long a job that has to stop may take to keep its state; submitit has it told 90 s before its end.
 STOP_S = 60.0
 # Kept back of a job's time limit for its start, and for what is begun and nearly done.
@@ -205,7 +207,7 @@ class SlurmSeat:
 
     def _reports(self, handle: Any, spool: Spool) -> Iterator[Message]:
         """What the job says, until it is done or lost."""
-        known_s = time.monotonic()
+        known_s, settles_s = time.monotonic(), SETTLE_S
         while not self._closed.is_set():
             is_silent = time.monotonic() - known_s > ASK_AFTER_S
             is_over = handle.done(force_check=is_silent)
@@ -215,6 +217,8 @@ class SlurmSeat:
                 return
             if is_over:
                 _raise_its_error(handle)
+                settles_s -= LOOK_EVERY_S if handle.paths.result_pickle.exists() else math.inf
+            if settles_s < 0:
                 return
             known_s = time.monotonic() if messages or is_silent else known_s
             self._closed.wait(LOOK_EVERY_S)
