@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalemark.fit.held import ALLOCATION, Held, Quantity, quantities
-from scalemark.fit.loss_fit import LossFit
+from scalemark.fit.loss_fit import LossFit, fit_to_sample
 from scalemark.fit.optimum import Optimum
 from scalemark.fit.rows import Rows
 from scalemark.fit.solver import Array, Mask, solve
@@ -98,24 +98,26 @@ class Identifiability:
 
 
 def identify(fit: LossFit, rows: Rows, level: float = INTERVAL_LEVEL) -> Identifiability:
-    """Condition number and profiles of a fit to these very rows."""
+    """Condition number and profiles of a fit to these very rows; of many rows, from a sample that stands for them."""
+    fit, rows, stands_for = fit_to_sample(fit, rows)
     optimum = Optimum.of(fit, rows)
     flattest = np.abs(optimum.principal[1][:, 0])
     weakest = [index for index in np.argsort(-flattest) if flattest[index] > _NOTEWORTHY]
     return Identifiability(
         condition=optimum.condition,
         weakest=tuple(fit.form.parameters[index] for index in weakest),
-        profiles=_profiles(optimum, quantities(fit.form, optimum.data), level),
+        profiles=_profiles(optimum, quantities(fit.form, optimum.data), level, stands_for),
     )
 
 
-def _profiles(optimum: Optimum, wanted: tuple[Quantity, ...], level: float) -> tuple[Profile, ...]:
+def _profiles(optimum: Optimum, wanted: tuple[Quantity, ...], level: float, stands_for: float) -> tuple[Profile, ...]:
     """How the objective rises as each quantity leaves its best value.
 
     A refit that was made for one quantity tells of all others: where it fits and lies beyond what is known of them,
-    their ranges go on from there.
+    their ranges go on from there. stands_for: rows that each row counts as, so that a rise is so many times as telling.
     """
-    paths = [_Path(optimum, one, optimum.tolerable_rise(one.gradient(optimum.theta), level)) for one in wanted]
+    rises = [optimum.tolerable_rise(one.gradient(optimum.theta), level) / stands_for for one in wanted]
+    paths = [_Path(optimum, one, rise) for one, rise in zip(wanted, rises, strict=True)]
     for path in paths:
         path.walk(-1)
         path.walk(1)

@@ -41,7 +41,7 @@ def html_page(analysis: Analysis) -> str:
     drawn = figures(analysis)
     tables = report_tables(analysis)
     return (
-        _environment()
+        environment()
         .get_template(_TEMPLATE)
         .render(
             suite=analysis.suite,
@@ -53,13 +53,13 @@ def html_page(analysis: Analysis) -> str:
             tables=[table for table in tables if not table.detail],
             details=[table for table in tables if table.detail],
             marked=_MARKED,
-            charts=_chart_data(drawn),
-            library=Markup(_library()) if drawn else "",
+            charts=chart_data(drawn),
+            library=Markup(library()) if drawn else "",
         )
     )
 
 
-def _environment() -> "Environment":
+def environment() -> "Environment":
     with chart_libraries():
         from jinja2 import Environment, PackageLoader, StrictUndefined
     loader = PackageLoader("scalemark.report", "templates")
@@ -75,7 +75,7 @@ def _unbroken(text: str) -> str:
     return _BEFORE_UNIT.sub("\u00a0", text)
 
 
-def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
+def chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
     from scalemark.report.charts import theme, to_vega_lite
 
     return {
@@ -86,7 +86,7 @@ def _chart_data(drawn: tuple["Figure", ...]) -> dict[str, Any]:
 
 
 @cache
-def _library() -> str:
+def library() -> str:
     """Vega, Vega-Lite and vega-embed in one script, as vl-convert carries them, for the version that altair writes.
 
     Bundling takes about a second and always gives the same text, so it happens once.

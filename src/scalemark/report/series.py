@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 from scalemark.report.numbers import distance, with_interval
+from scalemark.report.sampled import MOST_CURVE_POINTS, MOST_CURVES, MOST_POINTS, evenly
 from scalemark.report.tables import peak_bytes, run_model
+from scalemark.report.tables.training import by_size
 from scalemark.schema import Analysis, Cell, CurvePoint, LawKind, Suite, TrainingRun
 from scalemark.units import format_amount, format_bytes, format_count, format_seconds
 
@@ -60,9 +62,19 @@ def loss_rows(suite: Suite) -> list[Row]:
             "compute": format_count(compute, "FLOP"),
             "validation loss": f"{run.validation_loss:.3f} nats per token",
         }
-        for run in _by_size(suite)
+        for run in evenly(runs_with_loss(suite), MOST_POINTS)
         if run.validation_loss and (compute := _compute_flops(run))
     ]
+
+
+def runs_with_loss(suite: Suite) -> list[TrainingRun]:
+    """Those that a chart of losses may show, by size."""
+    return [run for run in _by_size(suite) if run.validation_loss and _compute_flops(run)]
+
+
+def runs_with_curve(suite: Suite) -> list[TrainingRun]:
+    """Those that a chart of curves may show, by size."""
+    return [run for run in _by_size(suite) if len(run.curve) > 1]
 
 
 def training_curve_rows(suite: Suite) -> list[Row]:
@@ -76,9 +88,8 @@ def training_curve_rows(suite: Suite) -> list[Row]:
             "tokens": f"{format_amount(point.tokens)} of {format_amount(run.config.tokens)}",
             "training loss": f"{point.train_loss:.3f} nats per token",
         }
-        for run in _by_size(suite)
-        if len(run.curve) > 1
-        for point in run.curve
+        for run in evenly(runs_with_curve(suite), MOST_CURVES)
+        for point in evenly(run.curve, MOST_CURVE_POINTS)
         if point.tokens > 0 and point.train_loss > 0
     ]
 
@@ -166,9 +177,7 @@ def _run_row(run: TrainingRun) -> Row:
 def _by_size(suite: Suite) -> list[TrainingRun]:
     """Language models by size, or a user's own tasks where there is nothing else: their losses share no axis."""
     language_models = [run for run in suite.training_runs if run.config.model]
-    return sorted(
-        language_models or suite.training_runs, key=lambda run: (_non_embedding(run), run.config.tokens, run.config.key)
-    )
+    return by_size(language_models or suite.training_runs)
 
 
 def _non_embedding(run: TrainingRun) -> int:

@@ -1,5 +1,8 @@
 """What training runs reached, and what repeated text did to them."""
 
+from collections.abc import Sequence
+
+from scalemark.report.sampled import MOST_ROWS, evenly, some_of
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, RepeatedText, Suite, TrainingRun
 from scalemark.units import MISSING, format_amount, format_percent, format_seconds, significant
@@ -20,7 +23,8 @@ def training_table(suite: Suite) -> Table:
         Column("status", "prose"),
     )
     begun = [run for run in suite.training_runs if run.status != "skipped"]
-    runs = sorted(begun, key=lambda run: (_run_params(run), run.config.tokens, run.config.key))
+    runs = by_size(begun)
+    listed = evenly(runs, MOST_ROWS)
     note = (
         "Loss is cross-entropy on held-out text in nats per token; accuracy is the share of held-out tokens predicted"
         " right; gap is the held-out loss less that on text the model has seen; time is the training loop as of a run"
@@ -35,7 +39,27 @@ def training_table(suite: Suite) -> Table:
         note += (
             f" {left_out} more runs did not fit the budget or tell less for their time: a larger budget trains them."
         )
-    return Table("Training runs", columns, tuple(map(_training_row, runs)), note if suite.training_runs else "")
+    note += some_of(len(listed), len(runs), "runs", "size and tokens")
+    if len(listed) < len(runs):
+        note += f" {_lowest(runs)} `scalemark export --format csv` writes all of them."
+    return Table("Training runs", columns, tuple(map(_training_row, listed)), note if suite.training_runs else "")
+
+
+def by_size(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Smallest first, then by tokens; of many alike, in an order that does not hang on chance."""
+    few = len(runs) <= MOST_ROWS  # a key is a digest, which of very many runs takes seconds
+    return sorted(
+        runs, key=lambda run: (_run_params(run), run.config.tokens, run.config.key if few else run.config.seed)
+    )
+
+
+def _lowest(runs: Sequence[TrainingRun]) -> str:
+    """The best of all, since it may not be among those that are listed."""
+    losses = [(run.validation_loss, run) for run in runs if run.validation_loss is not None]
+    if not losses:
+        return ""
+    loss, run = min(losses, key=lambda pair: pair[0])
+    return f"The lowest validation loss of all is {loss:.3f} ({run.config})."
 
 
 def _run_params(run: TrainingRun) -> int:
