@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from scalemark.report.charts.figure import Figure
+from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import Frame, ends_of, inline, law_layers, layered, line_words, tooltip
-from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES
+from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES, ramp
 from scalemark.report.sampled import evenly, some_of
-from scalemark.report.series import Row, law_rows, loss_rows, runs_with_curve, runs_with_loss, training_curve_rows
+from scalemark.report.series import Row, law_rows, loss_rows, training_curve_rows
+from scalemark.report.series.training import runs_with_curves, runs_with_loss
 from scalemark.report.ticks import amount_axis, flops_axis, loss_axis
 from scalemark.schema import Analysis, Suite
 
-MOST_NAMED_MODELS = 16
+# Names of models in a legend.
+MOST_NAMED = 16
 
 
 def loss_figure(analysis: Analysis) -> Figure | None:
@@ -26,7 +28,7 @@ def loss_figure(analysis: Analysis) -> Figure | None:
     some = some_of(len(rows), len(runs_with_loss(analysis.suite)), "runs", "size and tokens")
     caption = f"Points: training runs, joined where the model is the same.{frontier}{line_words(line)}{some}"
     chart = layered(*law_layers(frame, line, GREY), *_model_layers(frame, rows))
-    return Figure("loss", "Loss against compute", caption, chart)
+    return titled("loss", caption, chart)
 
 
 def training_curve_figure(suite: Suite) -> Figure | None:
@@ -38,18 +40,17 @@ def training_curve_figure(suite: Suite) -> Figure | None:
     frame = Frame(x, y, "training tokens seen", "training loss (nats/token)")
     lines = inline(rows).mark_line(strokeWidth=1.5, opacity=0.8, clip=True)
     chart = layered(lines.encode(**frame.xy(), color=_model_colour(rows), detail="run:N", tooltip=tooltip(rows)))
-    drawn = len({row["run"] for row in rows})
-    some = some_of(drawn, len(runs_with_curve(suite)), "runs", "size and tokens")
-    caption = f"One line per training run, coloured by model. A point averages the losses since the point before.{some}"
-    return Figure("training-loss", "Training loss", caption, chart)
+    of_all, drawn = len(runs_with_curves(suite)), len({row["run"] for row in rows})
+    which = "One line per training run" if drawn == of_all else f"{drawn} of {of_all} training runs, one line each"
+    caption = f"{which}, coloured by model. A point averages the losses since the point before."
+    return titled("training-loss", caption, chart)
 
 
 def _model_layers(frame: Frame, rows: Sequence[Row]) -> list[alt.Chart]:
     colour = _model_colour(rows)
     series = _series(rows)
-    shape = alt.Shape(
-        "series:N", scale=alt.Scale(domain=series, range=_cycled(MODEL_SHAPES, len(series))), legend=_legend(series)
-    )
+    symbols = alt.Scale(domain=series, range=_cycled(MODEL_SHAPES, len(series)))
+    shape = alt.Shape("series:N", scale=symbols, legend=_legend(series))
     lines = inline(rows).mark_line(strokeWidth=1.2, clip=True)
     points = inline(rows).mark_point(size=55, filled=True, opacity=1, clip=True)
     return [
@@ -69,16 +70,12 @@ def _cycled(values: Sequence[str], count: int) -> list[str]:
 def _model_colour(rows: Sequence[Row]) -> alt.Color:
     """One colour per model; a gradient where there are more models than colours that can be told apart."""
     series = _series(rows)
-    few = len(series) <= len(MODEL_COLOURS)
-    scale = alt.Scale(domain=series, range=MODEL_COLOURS[: len(series)]) if few else _gradient(series)
+    colours = list(MODEL_COLOURS[: len(series)]) if len(series) <= len(MODEL_COLOURS) else ramp(len(series))
+    scale = alt.Scale(domain=series, range=colours)
     return alt.Color("series:N", scale=scale, legend=_legend(series))
 
 
 def _legend(series: Sequence[str]) -> alt.Legend:
     """Of many models a few, spread evenly: the gradient says the rest."""
-    title, named = "model, non-embedding parameters", evenly(series, MOST_NAMED_MODELS)
+    title, named = "model, non-embedding parameters", evenly(series, MOST_NAMED)
     return alt.Legend(title=title) if len(named) == len(series) else alt.Legend(title=title, values=named)
-
-
-def _gradient(series: Sequence[str]) -> alt.Scale:
-    return alt.Scale(domain=list(series), scheme="viridis")
