@@ -6,11 +6,11 @@ from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
-from factories import make_cell, make_machine, true_loss
+from factories import GEMM_CEILING, TRIAD_CEILING, make_cell, make_machine, true_loss
 
 from scalemark.model.accounting import account
 from scalemark.model.ladder import DIAGONAL
-from scalemark.schema import Cell, LossPoint, ModelConfig, Settings, Suite, TrainingConfig, TrainingRun
+from scalemark.schema import Ceilings, Cell, LossPoint, ModelConfig, Settings, Suite, TrainingConfig, TrainingRun
 
 NOISE = 0.01
 _CURVE_POINTS = 20
@@ -97,6 +97,7 @@ def history_suites(n: int, step_at: int | None = None, step: float = 1.1, noise:
             commit=f"{number:07x}" + "0" * 33,
             machine=make_machine(),
             settings=Settings(budget_s=480, device="cpu", seed=0, n_blocks=3, threads=2),
+            ceilings=Ceilings(gemm_flops_per_s={"cpu/float32": GEMM_CEILING}, triad_bytes_per_s={"cpu": TRIAD_CEILING}),
             cells=tuple(_slower(cell, float(factor)) for cell, factor in zip(cells, factors, strict=True)),
             fake=True,
         )

@@ -38,6 +38,17 @@ def sample(n: int) -> Labels:
     return np.sort(np.random.default_rng(_SAMPLE_SEED).permutation(n)[:_SAMPLE])
 
 
+def few_groups(groups: Labels, n: int) -> Labels:
+    """Indices of all of few rows; of many, those of a random part of the groups, about `MANY_ROWS` of them."""
+    if n <= MANY_ROWS:
+        return np.arange(n)
+    members = _members(groups, n)
+    order = np.random.default_rng(_SAMPLE_SEED).permutation(len(members))
+    sizes = np.cumsum([len(members[group]) for group in order])
+    chosen = order[: max(2, int(np.searchsorted(sizes, MANY_ROWS, side="right")))]
+    return np.sort(np.concatenate([members[group] for group in chosen]))
+
+
 def bag_size(n: int) -> int:
     """Rows of a bag of n."""
     return max(_SMALLEST_BAG, int(float(n) ** _BAG_EXPONENT))
