@@ -5,8 +5,9 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 
-# Rows of a table. A page of such tables stays well below two megabytes.
-MOST_ROWS = 100
+# Rows of a table, points of a chart and curves of a chart. A page of these stays well below two megabytes.
+MOST_ROWS, MOST_POINTS, MOST_CURVES = 100, 400, 60
+MOST_CURVE_POINTS = 40
 
 
 def evenly(items: Sequence[_Item], most: int) -> list[_Item]:

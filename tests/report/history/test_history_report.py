@@ -1,6 +1,5 @@
 """A history reads the same in a terminal, in Markdown and in a page; it stays small, and words are never markup."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,7 +7,13 @@ import pytest
 
 from scalemark.report.history.charts import MOST_MOMENTS, MOST_SERIES, machine_figures
 from scalemark.report.history.tables import change_table, context_table, level_table, machine_tables, note_table
-from scalemark.report.history.writers import history_lines, history_page, write_history_html, write_history_markdown
+from scalemark.report.history.writers import (
+    MOST_DRAWN,
+    history_lines,
+    history_page,
+    write_history_html,
+    write_history_markdown,
+)
 from scalemark.schema import (
     ChangePoint,
     ContextChange,
@@ -121,7 +126,7 @@ def layer_rows(chart: dict) -> list[list[dict]]:
 
 def test_charts_show_what_there_is_and_nothing_else() -> None:
     names = [figure.name for figure in machine_figures(machine_of())]
-    assert names == ["cpu-2c-0000-step-time", "cpu-2c-0000-memory"]
+    assert names == ["history-cpu-2c-0000-step-time", "history-cpu-2c-0000-memory"]
 
 
 def test_one_suite_has_no_chart() -> None:
@@ -182,9 +187,7 @@ def test_the_page_stands_alone_and_is_small(tmp_path: Path) -> None:
     page = path.read_text(encoding="utf-8")
     assert len(page.encode()) < 2 * 2**20
     assert not re.search(r"(src|href)=[\"']?http", page)
-    charts = json.loads(re.search(r'<script id="charts" type="application/json">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
-    named = set(re.findall(r'data-chart="([^"]+)"', page))
-    assert named == charts["specifications"].keys()
+    assert page.count("<figure") == 2 * MOST_DRAWN
 
 
 @pytest.mark.parametrize("evil", ["<script>alert(1)</script>", "a|b *c* `d`"])

@@ -7,14 +7,11 @@ import altair as alt
 from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import Frame, ends_of, inline, law_layers, layered, line_words, tooltip
 from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES, ramp
-from scalemark.report.sampled import evenly, some_of
+from scalemark.report.sampled import some_of
 from scalemark.report.series import Row, law_rows, loss_rows, training_curve_rows
-from scalemark.report.series.training import runs_with_curves, runs_with_loss
+from scalemark.report.series.training import runs_with_curve, runs_with_loss
 from scalemark.report.ticks import amount_axis, flops_axis, loss_axis
 from scalemark.schema import Analysis, Suite
-
-# Names of models in a legend.
-MOST_NAMED = 16
 
 
 def loss_figure(analysis: Analysis) -> Figure | None:
@@ -40,17 +37,16 @@ def training_curve_figure(suite: Suite) -> Figure | None:
     frame = Frame(x, y, "training tokens seen", "training loss (nats/token)")
     lines = inline(rows).mark_line(strokeWidth=1.5, opacity=0.8, clip=True)
     chart = layered(lines.encode(**frame.xy(), color=_model_colour(rows), detail="run:N", tooltip=tooltip(rows)))
-    of_all, drawn = len(runs_with_curves(suite)), len({row["run"] for row in rows})
-    which = "One line per training run" if drawn == of_all else f"{drawn} of {of_all} training runs, one line each"
-    caption = f"{which}, coloured by model. A point averages the losses since the point before."
+    drawn = len({row["run"] for row in rows})
+    some = some_of(drawn, len(runs_with_curve(suite)), "runs", "size and tokens")
+    caption = f"One line per training run, coloured by model. A point averages the losses since the point before.{some}"
     return titled("training-loss", caption, chart)
 
 
 def _model_layers(frame: Frame, rows: Sequence[Row]) -> list[alt.Chart]:
     colour = _model_colour(rows)
     series = _series(rows)
-    symbols = alt.Scale(domain=series, range=_cycled(MODEL_SHAPES, len(series)))
-    shape = alt.Shape("series:N", scale=symbols, legend=_legend(series))
+    shape = alt.Shape("series:N", scale=alt.Scale(domain=series, range=_cycled(MODEL_SHAPES, len(series))))
     lines = inline(rows).mark_line(strokeWidth=1.2, clip=True)
     points = inline(rows).mark_point(size=55, filled=True, opacity=1, clip=True)
     return [
@@ -72,10 +68,4 @@ def _model_colour(rows: Sequence[Row]) -> alt.Color:
     series = _series(rows)
     colours = list(MODEL_COLOURS[: len(series)]) if len(series) <= len(MODEL_COLOURS) else ramp(len(series))
     scale = alt.Scale(domain=series, range=colours)
-    return alt.Color("series:N", scale=scale, legend=_legend(series))
-
-
-def _legend(series: Sequence[str]) -> alt.Legend:
-    """Of many models a few, spread evenly: the gradient says the rest."""
-    title, named = "model, non-embedding parameters", evenly(series, MOST_NAMED)
-    return alt.Legend(title=title) if len(named) == len(series) else alt.Legend(title=title, values=named)
+    return alt.Color("series:N", scale=scale, title="model, non-embedding parameters")

@@ -4,6 +4,7 @@ Points are single suites (of many suites, medians of neighbours), lines the leve
 module loads altair, so the writers import it late.
 """
 
+import re
 from collections.abc import Sequence
 from math import ceil
 from statistics import median
@@ -50,7 +51,12 @@ def _figure(machine: MachineHistory, metric: str, moments: int) -> Figure | None
         " change points; dashed: change points; dotted: the machine itself changed; crosses at the bottom: a step has"
         f" no time there.{some_of(len(shown), len(there), 'series', 'size')}"
     )
-    return Figure(f"{machine.machine.id}-{_NAMES[metric]}", _TITLES[metric], caption, chart)
+    return Figure(_name(machine.machine.id, metric), _TITLES[metric], caption, chart)
+
+
+def _name(machine_id: str, metric: str) -> str:
+    """'history-amd-epyc-2c-1a2b3c4d-step-time': the stem of a file, whatever a machine is called."""
+    return f"history-{re.sub(r'[^A-Za-z0-9._-]+', '-', machine_id)}-{_NAMES[metric]}"
 
 
 def _point_words(n_suites: int, moments: int) -> str:

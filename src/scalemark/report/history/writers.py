@@ -1,9 +1,10 @@
 """A history for a terminal, as Markdown with charts beside it, and as one HTML page."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scalemark.report.history.tables import (
     headline,
@@ -12,17 +13,16 @@ from scalemark.report.history.tables import (
     machine_title,
     passed_over_table,
 )
-from scalemark.report.html import chart_data, environment, library
-from scalemark.report.markdown import escape, markdown_table
+from scalemark.report.markdown import escape, write_sections
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import Table
+from scalemark.report.sections import Section
 from scalemark.report.terminal import NARROWEST, table_lines
-from scalemark.schema import History, MachineHistory
+from scalemark.schema import History
 
 if TYPE_CHECKING:
     from scalemark.report.charts import Figure
 
-_TEMPLATE = "history.html.j2"
+TITLE = "How the numbers moved"
 # Machines that are drawn, those with most suites first; tables have all of them.
 MOST_DRAWN = 6
 
@@ -46,53 +46,34 @@ def write_history_markdown(history: History, path: Path) -> Path:
     Charts of an earlier history of this name are replaced, and removed where this one has none. Raises ScalemarkError
     where the chart libraries are not installed.
     """
-    with chart_libraries():
-        from scalemark.report.charts import to_svg
     drawn = _figures(history)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for old in path.parent.glob(f"{_literal(path.stem)}-history-*.svg"):
         old.unlink()
-    for figures in drawn.values():
-        for figure in figures:
-            (path.parent / _file_name(path.stem, figure)).write_text(to_svg(figure), encoding="utf-8")
-    path.write_text(_document(history, drawn, path.stem), encoding="utf-8")
-    return path
+    opening = [f"# {TITLE}", f"**{escape(headline(history))}**"]
+    return write_sections(opening, _sections(history, drawn), _all(drawn), path.parent, path.stem)
 
 
 def write_history_html(history: History, path: Path) -> Path:
     """Write the page, making its folder where it is missing; the path written. Raises as the Markdown does."""
-    page = history_page(history)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    from scalemark.report.html import write_page
+
+    return write_page(history_page(history), path)
 
 
 def history_page(history: History) -> str:
     """The whole page as text, with the libraries that draw its charts."""
     drawn = _figures(history)
-    every = tuple(figure for figures in drawn.values() for figure in figures)
     with chart_libraries():
-        from markupsafe import Markup
-    return (
-        environment()
-        .get_template(_TEMPLATE)
-        .render(
-            headline=headline(history),
-            machines=[_machine_part(machine, history, drawn) for machine in history.machines],
-            passed_over=passed_over_table(history),
-            charts=chart_data(every),
-            library=Markup(library()) if every else "",
-        )
+        from scalemark.report.html import Words, page_of
+    words = Words(
+        title=TITLE,
+        headline=headline(history),
+        machines=tuple(machine.machine.summary for machine in history.machines[:MOST_DRAWN]),
+        verdict="",
+        verdict_name="",
+        origins=(),
     )
-
-
-def _machine_part(machine: MachineHistory, history: History, drawn: dict[str, tuple["Figure", ...]]) -> dict[str, Any]:
-    return {
-        "title": machine_title(machine),
-        "line": machine_line(machine),
-        "figures": drawn.get(machine.machine.id, ()),
-        "tables": machine_tables(machine, history.false_alarms),
-    }
+    return page_of(words, _sections(history, drawn), _all(drawn))
 
 
 def _figures(history: History) -> dict[str, tuple["Figure", ...]]:
@@ -104,27 +85,24 @@ def _figures(history: History) -> dict[str, tuple["Figure", ...]]:
     return {machine.machine.id: machine_figures(machine, moments) for machine in machines}
 
 
-def _document(history: History, drawn: dict[str, tuple["Figure", ...]], stem: str) -> str:
-    parts = ["# How the numbers moved", f"**{escape(headline(history))}**"]
-    for machine in history.machines:
-        parts += [f"## {escape(machine_title(machine))}", escape(machine_line(machine))]
-        for figure in drawn.get(machine.machine.id, ()):
-            name = _file_name(stem, figure).replace(" ", "%20")
-            parts += [f"![{escape(figure.title)}]({name})", escape(figure.caption)]
-        for table in machine_tables(machine, history.false_alarms):
-            parts += _section(table, "###")
+def _all(drawn: dict[str, tuple["Figure", ...]]) -> list["Figure"]:
+    return [figure for figures in drawn.values() for figure in figures]
+
+
+def _sections(history: History, drawn: dict[str, tuple["Figure", ...]]) -> Sequence[Section]:
+    """One per machine, and one for what was passed over."""
+    sections = [
+        Section(
+            title=machine_title(machine),
+            figures=tuple(figure.name for figure in drawn.get(machine.machine.id, ())),
+            tables=machine_tables(machine, history.false_alarms),
+            missing=(machine_line(machine),),
+        )
+        for machine in history.machines
+    ]
     if history.passed_over:
-        parts += _section(passed_over_table(history), "##")
-    return "\n\n".join(parts) + "\n"
-
-
-def _section(table: Table, mark: str) -> list[str]:
-    body = [*([markdown_table(table)] if table.rows else []), *([escape(table.note)] if table.note else [])]
-    return [f"{mark} {escape(table.title)}", *body]
-
-
-def _file_name(stem: str, figure: "Figure") -> str:
-    return f"{stem}-history-{re.sub(r'[^A-Za-z0-9._-]+', '-', figure.name)}.svg"
+        sections.append(Section("Passed over", (), (passed_over_table(history),)))
+    return sections
 
 
 def _literal(stem: str) -> str:

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from scalemark.report.numbers import distance
-from scalemark.report.sampled import evenly
+from scalemark.report.sampled import MOST_POINTS, evenly
 from scalemark.report.series.row import Row
-from scalemark.report.series.training import MOST_RUNS
-from scalemark.report.tables.training import by_size, run_model
+from scalemark.report.tables.training import run_model
 from scalemark.schema import Analysis, LossPlace, TrainingRun
 from scalemark.units import format_amount
 
@@ -57,12 +56,12 @@ def run_rows(analysis: Analysis) -> list[Row]:
             "tokens": format_amount(run.config.tokens),
             "validation loss": f"{run.validation_loss:.3f}",
         }
-        for run in evenly(by_size(whole_text_runs(analysis)), MOST_RUNS)
+        for run in evenly(mapped_runs(analysis), MOST_POINTS)
         if run.accounting and run.validation_loss
     ]
 
 
-def whole_text_runs(analysis: Analysis) -> list[TrainingRun]:
+def mapped_runs(analysis: Analysis) -> list[TrainingRun]:
     """The runs that the loss law was fitted to."""
     return [
         run

@@ -1,23 +1,22 @@
 """Each measurement beside its law, and beside what the law foretold of it while it was hidden."""
 
 from scalemark.report.numbers import LAW_WRITERS, change, reading, with_interval
+from scalemark.report.sampled import some_of
 from scalemark.report.tables.laws import LAW_TITLES
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, Estimate, LawKind, Residual
 from scalemark.units import MISSING
 
-# A law of more measurements has more of them in its chart, and the furthest of them here.
+# A law of more measurements has all of them in its chart, and the furthest of them here.
 MOST_RESIDUAL_ROWS = 60
 
 
 def residual_tables(analysis: Analysis) -> tuple[Table, ...]:
     """One table for each law."""
-    laws = {law.kind: law.n for law in analysis.laws}
-    return tuple(_table(kind, found, laws.get(kind, len(found))) for kind, found in analysis.residuals.items() if found)
+    return tuple(_table(analysis, kind, found) for kind, found in analysis.residuals.items() if found)
 
 
-def _table(kind: LawKind, found: tuple[Residual, ...], n: int) -> Table:
-    """n: measurements of the law, those that are not among `found` included."""
+def _table(analysis: Analysis, kind: LawKind, found: tuple[Residual, ...]) -> Table:
     columns = (
         Column("measurement", "prose"),
         Column("measured", "number"),
@@ -28,13 +27,15 @@ def _table(kind: LawKind, found: tuple[Residual, ...], n: int) -> Table:
         Column("inside its interval"),
     )
     listed = _furthest(found)
-    left_out = max(n, len(found)) - len(listed)
+    left_out = len(found) - len(listed)
     note = (
         "Intervals of the law are those of a new measurement. The largest measurements were also hidden and the law"
         " refitted without them: the last three columns say what it foretold, and whether its 90 % interval held."
     )
     note += f" {left_out:,} more lie nearer to the law than these." if left_out else ""
-    title = f"Residuals: {LAW_TITLES[kind].lower()}"
+    law = analysis.law(kind)
+    note += some_of(len(found), law.n, "runs", "their order") if law and left_out else ""
+    title = f"Residuals of the {LAW_TITLES[kind].lower()}"
     return Table(title, columns, tuple(_row(one, kind) for one in listed), note, detail=True)
 
 
