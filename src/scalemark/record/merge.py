@@ -176,7 +176,7 @@ def _result_of(result: Cell | TrainingRun) -> object:
     """What a training run found does not depend on how long it took, or beside what: that may differ."""
     if isinstance(result, Cell):
         return result
-    unlike = {"seconds": None, "total_seconds": None, "threads": None, "shared": False, "accounting": None}
+    unlike = {"seconds": None, "total_seconds": None, "threads": None, "shared": False, "place": None}
     return result.model_copy(update=unlike)
 
 
