@@ -25,6 +25,7 @@ from scalemark.fit.residuals import residuals
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
+from scalemark.record.glance import SuiteGlance
 from scalemark.record.quiet import noise_of
 from scalemark.schema import (
     Accounting,
@@ -102,7 +103,7 @@ def law_cells(suite: Suite) -> list[Cell]:
     ]
 
 
-def ceilings_as_limits(suite: Suite) -> Limits:
+def ceilings_as_limits(suite: Suite | SuiteGlance) -> Limits:
     """What no term of a law of float32 steps may exceed: the best of what the suite's own kernels reached."""
     device = suite.settings.device
     gemm = suite.ceilings.gemm_flops_per_s.get(f"{device}/float32")

@@ -15,16 +15,19 @@ measurement. The file format is `Suite`; its version and history:
     3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
        whether others ran beside them; the corpus; runs that went on after an interruption
     4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
-    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid
+    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid; points of
+       loss curves as lists of three numbers, which take a third of the room; the parts that a suite was joined of
 """
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from math import exp, log
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -445,6 +448,11 @@ class Cell(Frozen):
         return tuple(sample for block in self.blocks for sample in block.rounds_s)
 
 
+# Shapes and counts that several thousand runs of a grid have in common are kept once.
+_shared_model = lru_cache(maxsize=4096)(lambda model: model)
+_shared_accounting = lru_cache(maxsize=4096)(lambda accounting: accounting)
+
+
 class TrainingConfig(Frozen):
     """One training run, whole: its hash is its identity.
 
@@ -455,7 +463,7 @@ class TrainingConfig(Frozen):
     `task` is set, `tokens` counts samples, and batch, schedule and optimizer are the task's own.
     """
 
-    model: ModelConfig | None = None
+    model: Annotated[ModelConfig | None, AfterValidator(_shared_model)] = None
     task: TaskRef | None = None
     tokens: PositiveInt
     batch: PositiveInt | None = None
@@ -504,12 +512,15 @@ class TrainingConfig(Frozen):
         return f"{self.model.name}-{self.tokens / 1e6:.2f}M{unique}{seed}"  # type: ignore[union-attr]
 
 
-class LossPoint(Frozen):
-    """Training loss averaged since the point before, in nats per token."""
+class LossPoint(NamedTuple):
+    """Training loss averaged since the point before, in nats per token.
+
+    A plain tuple: a grid of 100,000 runs has millions of them, and as models they would take four times the memory.
+    """
 
     step: int
     tokens: int
-    train_loss: float
+    train_loss: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RunPlace(Frozen):
@@ -540,7 +551,7 @@ class TrainingRun(Frozen):
     config: TrainingConfig
     status: RunStatus
     reason: str | None = None
-    accounting: Accounting | None = None
+    accounting: Annotated[Accounting | None, AfterValidator(_shared_accounting)] = None
     curve: tuple[LossPoint, ...] = ()
     validation_loss: float | None = None
     validation_accuracy: float | None = None
@@ -669,7 +680,10 @@ class Settings(Frozen):
 
 
 class Suite(Frozen):
-    """The one record of a run. See `SCHEMA_VERSION` for the version's history."""
+    """The one record of a run. See `SCHEMA_VERSION` for the version's history.
+
+    parts: ids of the suites that `scalemark merge --join` made this one of; none for a suite that was run.
+    """
 
     schema_version: int = SCHEMA_VERSION
     scalemark_version: str
@@ -687,6 +701,7 @@ class Suite(Frozen):
     complete: bool = True
     fake: bool = False
     duration_s: NonNegativeFloat | None = None
+    parts: tuple[str, ...] = ()
 
     def frame(self, what: Literal["cells", "training"] = "cells") -> "pd.DataFrame":
         """One row per measured cell, or per finished training run, as a pandas table; empty where there are none.
@@ -700,8 +715,8 @@ class Suite(Frozen):
         if what == "cells":
             return pd.DataFrame([_cell_row(cell) for cell in self.cells if cell.status == "ok"])
         runs = [run for run in self.training_runs if run.status == "ok"]
-        trunks = list(dict.fromkeys(run.config.trunk for run in runs))
-        return pd.DataFrame([_run_row(run, trunks.index(run.config.trunk) + 1) for run in runs])
+        trunks: dict[str, int] = {}
+        return pd.DataFrame([_run_row(run, trunks.setdefault(run.config.trunk, len(trunks) + 1)) for run in runs])
 
 
 def _cell_row(cell: Cell) -> dict[str, object]:
@@ -1294,6 +1309,110 @@ class Analysis(Frozen):
     def law(self, kind: LawKind) -> Law | None:
         """The law of this kind, if one could be fitted."""
         return next((law for law in self.laws if law.kind == kind), None)
+
+
+# Many suites: what was found on disk, and how a machine's numbers moved from suite to suite.
+
+
+class PassedOver(Frozen):
+    """A file, or a line of one, that holds no suite, and why."""
+
+    place: str
+    reason: str
+
+
+class HistorySuite(Frozen):
+    """One suite among others of its machine. notes: what a reader must know: interrupted, noisy, made up."""
+
+    id: str
+    created: str
+    commit: str | None = None
+    place: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Seven digits of the commit where it is known, as git shortens it, or the suite's id."""
+        return self.commit[:7] if self.commit else self.id
+
+
+class Level(Frozen):
+    """What a series was about (a geometric mean) from one suite on. first: that suite's index."""
+
+    first: NonNegativeInt
+    value: float
+
+
+class HistorySeries(Frozen):
+    """One quantity over the suites of a machine, in columns beside `MachineHistory.suites`; None where it is missing.
+
+    metric: seconds of a step, bytes of its peak memory, or a coefficient of the law of step time, as a rate where it is
+    one. exact: the same in every run of the same code, so that any difference is a change. absent: by the suite's
+    index, why a cell that took part has no value. levels: between change points. scatter: standard deviation of the
+    logarithms about their levels.
+    """
+
+    subject: str
+    label: str
+    metric: Literal["time_s", "memory_bytes", "coefficient"]
+    unit: str
+    exact: bool = False
+    values: tuple[float | None, ...]
+    lows: tuple[float | None, ...]
+    highs: tuple[float | None, ...]
+    absent: dict[int, str] = {}
+    levels: tuple[Level, ...] = ()
+    scatter: NonNegativeFloat | None = None
+
+
+class Move(Frozen):
+    """A series whose level changed. series: its index. ratio: new level over old."""
+
+    series: NonNegativeInt
+    ratio: Estimate
+
+
+class ChangePoint(Frozen):
+    """Where something changed for good. index: of the first suite after it."""
+
+    index: PositiveInt
+    moves: tuple[Move, ...]
+
+
+class ContextChange(Frozen):
+    """A fact of the machine that is no part of its identity and that differs from the suite before: a driver, say."""
+
+    index: PositiveInt
+    fact: str
+    before: str | int | float | None
+    after: str | int | float | None
+
+
+class MachineHistory(Frozen):
+    """All suites of one machine, oldest first, with what moved. Machines are never mixed.
+
+    succeeds: the machine of the same hardware that was seen before this one, and which facts differ. law_form: of the
+    coefficients; n_laws: suites that they were fitted to, no_law_reason: why to none. duplicates: suites found again.
+    """
+
+    machine: Machine
+    suites: tuple[HistorySuite, ...]
+    series: tuple[HistorySeries, ...] = ()
+    changes: tuple[ChangePoint, ...] = ()
+    context_changes: tuple[ContextChange, ...] = ()
+    succeeds: str | None = None
+    law_form: str | None = None
+    n_laws: NonNegativeInt = 0
+    no_law_reason: str | None = None
+    duplicates: NonNegativeInt = 0
+
+
+class History(Frozen):
+    """What a folder of suites tells, by machine. false_alarms: share of histories without a change that have a mark."""
+
+    machines: tuple[MachineHistory, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+    false_alarms: float
 
 
 class Contender(Frozen):

@@ -23,7 +23,7 @@ from scalemark.schema import Analysis
 
 _GAP = "  "
 _SHORTEST_PROSE = 24
-_NARROWEST = 40
+NARROWEST = 40
 
 
 def terminal_summary(analysis: Analysis, paths: Mapping[str, Path], width: int = 100) -> list[str]:
@@ -31,7 +31,7 @@ def terminal_summary(analysis: Analysis, paths: Mapping[str, Path], width: int =
 
     paths: what was written, by name ('suite', 'html', …).
     """
-    width = max(width, _NARROWEST)
+    width = max(width, NARROWEST)
     opening = [
         *wrap(headline(analysis), width),
         *wrap(machine_line(analysis), width),
