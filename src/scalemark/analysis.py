@@ -10,6 +10,7 @@ from scalemark.fit.cost_law import Limits, fit_energy_law, fit_memory_law, fit_t
 from scalemark.fit.loss_law import fit_loss_law, frontier_curve
 from scalemark.fit.prediction import extrapolation
 from scalemark.fit.repeated import fit_repeated_law, repeated_text
+from scalemark.fit.scaling import scaling_of
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
@@ -60,6 +61,7 @@ def analyse(
         curves=_curves(laws, suite),
         prices=_price_tags(laws, suite),
         repeated=repeated_text(suite.training_runs),
+        scaling=scaling_of(suite),
         diff=_diff(suite, baseline),
         no_diff_reason=None if baseline else no_diff_reason,
     )

@@ -23,6 +23,8 @@ from scalemark.errors import BudgetError, InputError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.energy import faked_sources
 from scalemark.measure.orders import Scouted
+from scalemark.measure.ranks.campaign import GroupCampaign
+from scalemark.measure.ranks.selection import LEAST_RUN_S, SHARE, GroupPlan, plan_groups
 from scalemark.measure.selection import Plan, PlannedCell, plan_campaign
 from scalemark.process import default_affinity, default_threads, worker_environment
 from scalemark.record.assemble import assemble
@@ -105,6 +107,7 @@ class Session:
     trainings: tuple[TrainingConfig, ...]
     trained: frozenset[str]
     plan: Plan
+    groups: GroupPlan
     grid: GridPlan
     budget_s: float
     started_s: float
@@ -113,7 +116,8 @@ class Session:
     @property
     def expected_s(self) -> float:
         """Seconds from now to the end of measuring and training."""
-        return self.plan.expected_s + self.grid.expected_s if self.plan.cells else self.grid.expected_s
+        timing_s = self.plan.expected_s if self.plan.cells else 0.0
+        return timing_s + self.groups.expected_s + self.grid.expected_s
 
 
 def check(request: Request) -> None:
@@ -160,10 +164,12 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     pace = find_pace(workshop) if any(config.model for config in trainings) else None
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
-    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s)
-    if not plan.cells and not grid.orders and not trained:
+    groups = _plan_groups(workloads, trainings, scouted, site.threads, left_s)
+    alone = [workload for workload in workloads if not workload.is_parallel]
+    plan, grid = _plan(alone, trainings, trained, scouted, pace, workshop.slots, left_s - groups.expected_s)
+    if not plan.cells and not groups.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    journal = _begin(request, folder, site, scouted, corpus, plan.n_blocks, earlier)
+    journal = begin_journal(request, folder, site, scouted, corpus, plan.n_blocks, earlier)
     return Session(
         folder,
         journal,
@@ -175,6 +181,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         trainings,
         trained,
         plan,
+        groups,
         grid,
         request.budget_s,
         started_s,
@@ -200,6 +207,20 @@ def _workshop(request: Request, folder: RunFolder, site: Site, scouted: Scouted,
         log_path=folder.log_path,
         checkpoints=folder.checkpoints_path,
     )
+
+
+def _plan_groups(
+    workloads: Sequence[Workload],
+    trainings: Sequence[TrainingConfig],
+    scouted: Scouted,
+    threads: int,
+    left_s: float,
+) -> GroupPlan:
+    """A small share of a long run for steps on several ranks; all of it where nothing else is asked for."""
+    spread = [workload for workload in workloads if workload.is_parallel]
+    nothing_else = len(spread) == len(workloads) and not trainings
+    share = 1.0 if nothing_else else SHARE if left_s >= LEAST_RUN_S else 0.0
+    return plan_groups(spread, scouted, threads, share * left_s)
 
 
 def _plan(
@@ -233,7 +254,7 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def _begin(
+def begin_journal(
     request: Request,
     folder: RunFolder,
     site: Site,
@@ -306,14 +327,16 @@ def describe(session: Session) -> list[str]:
     plan, grid = session.plan, session.grid
     runs = [f"{order.config} ({format_seconds(order.expected_s, 2)})" for order in grid.orders]
     lines = [
-        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.site.device} "
+        f"{len(plan.cells) + len(session.groups.cells)} cells and {len(runs)} training runs on {session.site.device} "
         f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}",
         *_describe_rungs(plan),
+        *_wrapped("on ranks: ", [str(cell.workload) for cell in session.groups.cells]),
         *_wrapped("train: ", runs),
     ]
     if done := sum(config.key in session.trained for config in session.trainings):
         lines.append(f"  trained already: {done} of {len(session.trainings)}")
-    left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
+    ruled_out = (*plan.ruled_out, *session.groups.ruled_out)
+    left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in ruled_out).items()]
     left_out += [f"train {order.config}" for order in grid.left_out]
     return [*lines, *_wrapped("no time or memory for: ", left_out)]
 
@@ -353,6 +376,7 @@ def measure(
     else:
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
+    GroupCampaign(session.groups, session.site, session.journal.append, tell, machine_state).run()
     left_s = session.started_s + session.budget_s - REPORT_S - time.monotonic()
     tell_training = tell_training or (lambda progress: tell(str(progress)))
     record = session.journal.append

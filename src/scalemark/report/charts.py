@@ -43,7 +43,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", 
 MODEL_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MODEL_SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
 GREY = "#888888"
-FIGURE_NAMES = ("step-time", "memory", "loss", "training-loss")
+FIGURE_NAMES = ("step-time", "memory", "loss", "training-loss", "scaling", "bandwidth")
 WIDTH, HEIGHT = 620, 340
 DASH = [7, 5]
 _CLIP_PATH = re.compile(r"\bclip\d+\b")
@@ -65,11 +65,15 @@ class Figure:
 
 def figures(analysis: Analysis) -> tuple[Figure, ...]:
     """The charts that have something to show, in reading order."""
+    from scalemark.report.scaling_charts import bandwidth_figure, efficiency_figure  # it draws with what is below
+
     drawn = (
         step_time_figure(analysis),
         memory_figure(analysis),
         loss_figure(analysis),
         training_curve_figure(analysis.suite),
+        efficiency_figure(analysis),
+        bandwidth_figure(analysis),
     )
     return tuple(figure for figure in drawn if figure is not None)
 

@@ -124,7 +124,8 @@ def _law_row(point: CurvePoint, kind: LawKind, part: str, piece: str) -> Row:
 
 def _comparable_steps(suite: Suite) -> list[Cell]:
     steps = [c for c in suite.cells if c.workload.phase == "step" and c.status == "ok" and c.accounting]
-    counted = [cell for cell in steps if cell.accounting and cell.accounting.params_non_embedding > 0]
+    alone = [cell for cell in steps if not cell.workload.is_parallel]
+    counted = [cell for cell in alone if cell.accounting and cell.accounting.params_non_embedding > 0]
     return _commonest(counted, lambda cell: cell.workload.model_copy(update={"model": None}))
 
 

@@ -57,6 +57,7 @@ LAW_TITLES: dict[LawKind, str] = {
     "energy": "Energy law",
     "loss": "Loss law",
     "repeated_loss": "Law of repeated text",
+    "communication": "Law of communication",
 }
 UNAVAILABLE = "unavailable"
 # Short, so that a terminal has room for what stands beside it; the note says what it is.
@@ -95,16 +96,21 @@ class Table:
 
 def report_tables(analysis: Analysis) -> tuple[Table, ...]:
     """All tables that have something to say, in reading order; those for reference come last."""
+    from scalemark.report.scaling import scaling_tables  # it builds on the tables below
+
     suite = analysis.suite
+    scaling = scaling_tables(analysis.scaling, suite)
     tables = (
         price_table(analysis),
         diff_table(analysis),
         warning_table(suite),
         cost_table(suite),
+        *(table for table in scaling if not table.detail),
         training_table(suite),
         *law_tables(analysis),
         repeated_table(analysis),
         machine_table(suite),
+        *(table for table in scaling if table.detail),
         product_table(suite),
         operator_table(suite),
         cell_table(suite),
@@ -269,6 +275,7 @@ def _is_cost_cell(cell: Cell) -> bool:
         and work.phase == "step"
         and work.dtype == "float32"
         and not work.compiled
+        and not work.is_parallel
         and (work.optimizer == "adamw" or work.task is not None)
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import wrap
 
 from scalemark.report.headline import headline, machine_line, verdict_line
+from scalemark.report.scaling import scaling_table
 from scalemark.report.tables import (
     Column,
     Table,
@@ -44,6 +45,7 @@ def _tables(analysis: Analysis) -> list[Table]:
     diff = diff_table(analysis)
     tables = [
         cost_table(suite),
+        *([scaling_table(analysis.scaling)] if analysis.scaling else []),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),

@@ -45,6 +45,11 @@ def bytes_axis(values: list[float]) -> Axis:
     return _axis(values, [_powers_of(4), _powers_of(16), _powers_of(2)], lambda value: format_bytes(value, 4))
 
 
+def bytes_rate_axis(values: list[float]) -> Axis:
+    """Bandwidths, marked at powers of ten."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "B/s", _digits(value)))
+
+
 def loss_axis(values: list[float]) -> Axis:
     return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
 

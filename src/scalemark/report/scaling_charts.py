@@ -1,0 +1,141 @@
+"""Charts of steps on several ranks: efficiency against the number of ranks, and bandwidth against message size."""
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from scalemark.report.charts import (
+    DASH,
+    GREY,
+    MODEL_COLOURS,
+    MODEL_SHAPES,
+    Figure,
+    Frame,
+    _chart,
+    _data,
+    _ends,
+    _words,
+)
+from scalemark.report.numbers import bytes_rate, with_interval
+from scalemark.report.scaling import OPERATIONS
+from scalemark.report.series import Row
+from scalemark.report.ticks import bytes_axis, bytes_rate_axis
+from scalemark.schema import Analysis, CollectiveTime, Estimate, Scaling, Workload
+from scalemark.units import format_bytes, format_percent, format_seconds
+
+MEASURED, FORETOLD = "measured", "foretold"
+# Room above 100 %, where an interval may end.
+_HEADROOM = 1.1
+
+
+def efficiency_figure(analysis: Analysis) -> Figure | None:
+    """Weak-scaling efficiency against ranks, the next world size foretold; None where nothing ran on several."""
+    rows = efficiency_rows(analysis.scaling)
+    if not rows:
+        return None
+    y = alt.Y("y:Q", title="weak-scaling efficiency", scale=_share_scale(rows), axis=alt.Axis(format="%"))
+    x = alt.X("ranks:O", title="ranks, each with as much to do", axis=alt.Axis(labelAngle=0))
+    colour, shape = _series(rows)
+    dash = alt.condition(f"datum.part === '{FORETOLD}'", alt.value(DASH), alt.value([1, 0]))
+    whole = alt.Chart(alt.InlineData(values=[{"y": 1.0}])).mark_rule(color=GREY, strokeDash=[2, 3]).encode(y="y:Q")
+    lines = _data(rows).mark_line(strokeWidth=1.5)
+    bars = _data([row for row in rows if "low" in row]).mark_rule(strokeWidth=1.5)
+    points = _data(rows).mark_point(size=64, filled=True, opacity=1)
+    chart = _chart(
+        whole,
+        lines.encode(x=x, y=y, color=colour, detail="piece:N", strokeDash=dash),
+        bars.encode(x=x, y=alt.Y("low:Q", title="weak-scaling efficiency"), y2="high:Q", color=colour),
+        points.encode(x=x, y=y, color=colour, shape=shape, tooltip=_words(rows)),
+    )
+    caption = (
+        "One rank against several, each with the same batch; bars are 90 % intervals. Dashed: foretold by the law of"
+        " communication, as if the next ranks were linked like these."
+    )
+    return Figure("scaling", "Scaling efficiency", caption, chart)
+
+
+def efficiency_rows(scaling: Scaling | None) -> list[Row]:
+    """One rank at 100 %, what was measured, and what is foretold; a line's pieces share their middle point."""
+    rows: list[Row] = []
+    for row in scaling.rows if scaling else ():
+        if row.weak is None:
+            continue
+        series, size = f"{row.workload.rung}, {row.workload.parallelism}", row.workload.world_size
+        one: Row = {"ranks": 1, "y": 1.0, "series": series, "part": MEASURED, "piece": f"{series} 1"}
+        rows += [one, _efficiency_row(row.workload, row.weak, row.step_s, series, MEASURED, f"{series} 1")]
+        for forecast in scaling.forecasts if scaling else ():
+            if (
+                forecast.weak
+                and forecast.workload.rung == row.workload.rung
+                and _follows(row.workload, forecast.workload)
+            ):
+                piece = f"{series} {size}"
+                rows.append(_efficiency_row(row.workload, row.weak, row.step_s, series, FORETOLD, piece))
+                rows.append(_efficiency_row(forecast.workload, forecast.weak, forecast.step_s, series, FORETOLD, piece))
+    return rows
+
+
+def _follows(row: Workload, forecast: Workload) -> bool:
+    return row.parallelism == forecast.parallelism and forecast.world_size == 2 * row.world_size
+
+
+def _efficiency_row(work: Workload, weak: Estimate, step_s: Estimate, series: str, part: str, piece: str) -> Row:
+    return {
+        "ranks": work.world_size,
+        "y": weak.value,
+        "low": weak.low,
+        "high": weak.high,
+        "series": series,
+        "part": part,
+        "piece": piece,
+        "efficiency": with_interval(weak, format_percent),
+        "step": with_interval(step_s, format_seconds),
+    }
+
+
+def _share_scale(rows: Sequence[Row]) -> alt.Scale:
+    top = max(float(row.get("high", row["y"])) for row in rows)
+    return alt.Scale(domain=[0, max(_HEADROOM, top)], nice=False)
+
+
+def bandwidth_figure(analysis: Analysis) -> Figure | None:
+    """Bus bandwidth against message size for each collective; None where none was measured."""
+    rows = [_bandwidth_row(one) for one in analysis.suite.collectives]
+    if not rows:
+        return None
+    frame = Frame(bytes_axis(_ends("x", rows)), bytes_rate_axis(_ends("y", rows)), "message", "bus bandwidth")
+    colour, shape = _series(rows)
+    lines = _data(rows).mark_line(strokeWidth=1.2, clip=True)
+    bars = _data(rows).mark_rule(strokeWidth=1.5, clip=True)
+    points = _data(rows).mark_point(size=55, filled=True, opacity=1, clip=True)
+    chart = _chart(
+        lines.encode(**frame.xy(), color=colour),
+        bars.encode(**frame.interval(), color=colour),
+        points.encode(**frame.xy(), color=colour, shape=shape, tooltip=_words(rows)),
+    )
+    caption = "Medians with 90 % intervals, in the convention of nccl-tests: small messages tell latency, large ones the link."
+    return Figure("bandwidth", "Bandwidth of collectives", caption, chart)
+
+
+def _bandwidth_row(one: CollectiveTime) -> Row:
+    rate = one.bus_bytes_per_s
+    return {
+        "x": float(one.message_bytes),
+        "y": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "series": f"{OPERATIONS[one.operation]}, {one.world_size} ranks",
+        "message": format_bytes(one.message_bytes),
+        "bus bandwidth": with_interval(rate, bytes_rate),
+        "time": with_interval(one.time_s, format_seconds),
+    }
+
+
+def _series(rows: Sequence[Row]) -> tuple[alt.Color, alt.Shape]:
+    """A colour and a shape of its own for each series, again from the first where there are more."""
+    names = list(dict.fromkeys(str(row["series"]) for row in rows))
+    colours, shapes = (
+        [values[index % len(values)] for index in range(len(names))] for values in (MODEL_COLOURS, MODEL_SHAPES)
+    )
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), title=None)
+    return colour, alt.Shape("series:N", scale=alt.Scale(domain=names, range=shapes), title=None)
