@@ -259,7 +259,8 @@ def _told_of_losses(run: _Run | None, world: World, timeout_s: float) -> Iterato
         if run and run.began:
             time.sleep(GRACE_S)
             posted = _posted(store, world.size)
-            status, reason = cause(posted, {}, world.size, timeout_s)
+            silent = [rank for rank in range(world.size) if rank not in posted]
+            status, reason = cause(posted, {}, silent, timeout_s)
             run.take(CellEnded(key=run.began, status=status, reason=reason))
         raise
 

@@ -1108,7 +1108,7 @@ class ScalingRow(Frozen):
     step_s: the slowest rank. compute_s: the same without communication. exposed_s: step minus compute, what hiding
     leaves of communication; its interval may reach below 0. communication_s: what the laws say all collectives of a
     step take by themselves. skew: slowest over fastest rank of the compute-only rounds, less 1. weak, strong:
-    efficiency against one rank with the same batch for each, or the same batch in all; None where that was not measured.
+    efficiency against one rank with the same batch for each, or the same in all; None where that was not measured.
     """
 
     workload: Workload

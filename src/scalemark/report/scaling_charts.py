@@ -113,7 +113,7 @@ def bandwidth_figure(analysis: Analysis) -> Figure | None:
         bars.encode(**frame.interval(), color=colour),
         points.encode(**frame.xy(), color=colour, shape=shape, tooltip=_words(rows)),
     )
-    caption = "Medians with 90 % intervals, in the convention of nccl-tests: small messages tell latency, large ones the link."
+    caption = "Medians with 90 % intervals, as nccl-tests states them: small messages tell latency, large the link."
     return Figure("bandwidth", "Bandwidth of collectives", caption, chart)
 
 

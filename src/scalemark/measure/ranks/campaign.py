@@ -48,9 +48,10 @@ class GroupCampaign:
         deadline = time.monotonic() + self.plan.budget_s
         for index in range(self.plan.n_blocks if self.plan.cells else 0):
             block_s = (deadline - time.monotonic()) / (self.plan.n_blocks - index)
-            self._run_block(index, block_orders(self.plan, block_s, index, self.site.seed, self._ended))
+            self.run_block(index, block_orders(self.plan, block_s, index, self.site.seed, self._ended))
 
-    def _run_block(self, index: int, orders: list[GroupOrder]) -> None:
+    def run_block(self, index: int, orders: list[GroupOrder]) -> None:
+        """These orders, in a group for as long as it lasts and another for what is left."""
         pending, total = list(orders), len(orders)
 
         def take(message: Message) -> None:

@@ -15,24 +15,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Listener
 
+import psutil
 from pydantic import BaseModel, TypeAdapter
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from scalemark.measure.ranks.orders import GroupJob, RankFailed
-from scalemark.measure.ranks.rank import RELAY_KEY, RELAY_PORT
+from scalemark.measure.ranks.orders import RELAY_KEY, RELAY_PORT, GroupJob, RankFailed
 from scalemark.process import Began, Message, serve
 from scalemark.schema import CellEnded, CellStatus
 
 RANK_MODULE = "scalemark.measure.ranks.rank"
-MONITOR_INTERVAL_S, SHUTDOWN_S = 0.1, 5.0
-# How long last words may take to arrive once the agent has seen an end.
-LAST_WORDS_S = 0.5
+MONITOR_INTERVAL_S = 0.1
+# How long last words may take to arrive once the agent has seen an end. A rank that is still there so long after
+# another complained, and has not complained itself, is the one that others wait for; the agent would give it 30 s.
+LAST_WORDS_S, COMPLAINT_S = 0.5, 1.0
 GROUP_LOST = 1
 
 Emit = Callable[[BaseModel], None]
@@ -48,7 +50,7 @@ def work(job: GroupJob, emit: Emit) -> None:
     except ChildFailedError as error:
         time.sleep(LAST_WORDS_S)
         signals = {rank: -one.exitcode for rank, one in error.failures.items() if one.exitcode < 0}
-        status, reason = cause(relay.failures, signals, job.world_size, job.timeout_s)
+        status, reason = cause(relay.failures, signals, relay.hung, job.timeout_s)
         if relay.began is not None:
             emit(CellEnded(key=relay.began, status=status, reason=reason))
         print(f"group lost: {reason}", file=sys.stderr, flush=True)
@@ -57,7 +59,7 @@ def work(job: GroupJob, emit: Emit) -> None:
 
 def _config(job: GroupJob) -> LaunchConfig:
     """One node, a rendezvous on a port that the system chooses, no second try: the campaign decides what goes on."""
-    config = LaunchConfig(
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=job.world_size,
@@ -69,18 +71,20 @@ def _config(job: GroupJob) -> LaunchConfig:
         monitor_interval=MONITOR_INTERVAL_S,
         logs_specs=DefaultLogsSpecs(log_dir=tempfile.mkdtemp(prefix="scalemark_ranks_")),
     )
-    config.shutdown_timeout = int(SHUTDOWN_S)
-    return config
 
 
 @dataclass
 class Relay:
-    """Takes what the ranks say: results go on at once, last words are kept. began: what the group is working on."""
+    """Takes what the ranks say: results go on at once, last words are kept.
+
+    began: what the group is working on. hung: ranks that others waited for in vain, and that were killed for it.
+    """
 
     job: GroupJob
     emit: Emit
     began: str | None = None
     failures: dict[int, RankFailed] = field(default_factory=dict)
+    hung: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,32 +107,54 @@ class Relay:
             except (EOFError, OSError):  # the rank has ended
                 return
             if isinstance(message, RankFailed):
-                self.failures[message.rank] = message
+                self._mourn(message)
                 continue
             if isinstance(message, Began):
                 self.began = message.key
             self.emit(message)
 
+    def _mourn(self, failed: RankFailed) -> None:
+        """Keep last words; the first that speak of a lost peer are followed by a look for who hangs."""
+        self.failures[failed.rank] = failed
+        if failed.lost_peer and len(self.failures) == 1:
+            time.sleep(COMPLAINT_S)
+            silent = {rank: process for rank, process in local_ranks().items() if rank not in self.failures}
+            self.hung = tuple(silent)
+            for process in silent.values():
+                process.kill()
+
+
+def local_ranks() -> dict[int, psutil.Process]:
+    """The ranks that this process has launched and that have not ended."""
+    found = {}
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it ended just now
+            if RANK_MODULE in child.cmdline():
+                found[int(child.environ()["RANK"])] = child
+    return found
+
 
 def cause(
-    failures: Mapping[int, RankFailed], signals: Mapping[int, int], world_size: int, timeout_s: float
+    failures: Mapping[int, RankFailed], signals: Mapping[int, int], hung: Sequence[int], timeout_s: float
 ) -> tuple[CellStatus, str]:
     """Which rank was the first to be lost, and why.
 
-    failures: last words; signals: of ranks that a signal ended. One that was killed says nothing, one that raised says
-    so, and one that hangs is the one that has not complained of the others.
+    failures: last words; signals: that ended ranks, those of the agent (SIGTERM) among them; hung: ranks that others
+    waited for in vain. At least one of them holds something.
     """
-    if signals:
-        rank, number = min(signals.items())
-        hint = ", as the kernel does when memory runs out" if number == signal.SIGKILL else ""
-        return "failed", f"rank {rank} was killed (signal {number}{hint})"
     if own := [failed for failed in failures.values() if not failed.lost_peer]:
         return own[0].status, f"rank {own[0].rank}: {own[0].reason}"
-    if silent := [rank for rank in range(world_size) if rank not in failures]:
-        names = " and ".join(f"rank {rank}" for rank in silent)
+    if hung:
+        names = " and ".join(f"rank {rank}" for rank in hung)
         return "timeout", f"{names} did not answer the others within {timeout_s:.0f} s"
-    first = next(iter(failures.values()))
-    return "failed", f"rank {first.rank}: {first.reason}"
+    if killed := {rank: number for rank, number in signals.items() if number != signal.SIGTERM}:
+        rank, number = min(killed.items())
+        hint = ", as the kernel does when memory runs out" if number == signal.SIGKILL else ""
+        return "failed", f"rank {rank} was killed (signal {number}{hint})"
+    reasons = [f"rank {failed.rank}: {failed.reason}" for failed in failures.values()]
+    return "failed", reasons[
+        0
+    ] if reasons else "a rank ended without a word: workers.log in the run's folder may say why"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def memory_of_ranks(workload: Workload, group: Group, tokens: np.ndarray, seed: 
     """Of the rank that needs most, with the state of all, on rank 0; None on the others."""
     mine = spread(workload, tokens, seed, group)
     mine.whole.timed()  # makes the optimizer's state and the buckets
-    held_bytes = sum(map(_local_bytes, _states(mine.task)))
+    held_bytes = sum(map(_local_bytes, _states(mine.steps.task)))
     gc.collect()
     group.meet()
     collected = group.collect((held_bytes, _peak(mine.whole, workload.device)))
@@ -39,9 +39,8 @@ def memory_of_ranks(workload: Workload, group: Group, tokens: np.ndarray, seed: 
         predicted_state_bytes=tuple(state_bytes(workload, rank) for rank in range(group.size)),
         replicated_state_bytes=replicated_state_bytes(workload),
     )
-    found: Memory = largest.model_copy(
-        update={"ranks": ranks, "method": f"{largest.method}, largest of {group.size} ranks"}
-    )
+    method = f"{largest.method}, largest of {group.size} ranks"
+    found: Memory = largest.model_copy(update={"ranks": ranks, "method": method})
     return found
 
 

@@ -10,6 +10,8 @@ MESSAGE_BYTES = {
     "cpu": (2**12, 2**15, 2**18, 2**21, 2**24),
     "cuda": (2**12, 2**15, 2**18, 2**21, 2**24, 2**27),
 }
+# Where a rank finds its launcher: environment variables that hold a local port, and what both must know.
+RELAY_PORT, RELAY_KEY = "SCALEMARK_RELAY_PORT", "SCALEMARK_RELAY_KEY"
 # A pair is a whole step and one without communication.
 WARMUP_PAIRS, PAIRS_AT_LEAST = 1, 3
 COLLECTIVES: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter")

@@ -23,7 +23,15 @@ from scalemark.measure.device import release
 from scalemark.measure.orders import CellOrder
 from scalemark.measure.ranks.group import Group, World, joined
 from scalemark.measure.ranks.memory import memory_of_ranks
-from scalemark.measure.ranks.orders import CollectiveOrder, GroupJob, GroupOrder, RankFailed, world_sizes
+from scalemark.measure.ranks.orders import (
+    RELAY_KEY,
+    RELAY_PORT,
+    CollectiveOrder,
+    GroupJob,
+    GroupOrder,
+    RankFailed,
+    world_sizes,
+)
 from scalemark.measure.ranks.timing import time_cell, time_collective
 from scalemark.measure.worker import quiet_collector, status_of, worker_started
 from scalemark.process import Began, keep_to
@@ -31,7 +39,6 @@ from scalemark.schema import BlockMeasured, MemoryMeasured
 
 Emit = Callable[[BaseModel], None]
 
-RELAY_PORT, RELAY_KEY = "SCALEMARK_RELAY_PORT", "SCALEMARK_RELAY_KEY"
 # How long a rank that lost another waits before it ends, so that the launcher sees first who died.
 GRACE_S = 2.0
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>

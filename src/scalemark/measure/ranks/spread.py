@@ -28,7 +28,7 @@ from scalemark.schema import Workload
 class Spread:
     """A rank's part of a step. whole: as it is trained; compute: without communication, None on one rank."""
 
-    task: Task
+    steps: Steps
     whole: Round
     compute: Round | None
 
@@ -40,7 +40,7 @@ def spread(workload: Workload, tokens: np.ndarray, seed: int, group: Group) -> S
     task = language_model_task(workload.model, windows, workload.rank_batch, workload.optimizer, seed)
     if group.size == 1:
         steps = Steps(task.to(workload.device), workload)
-        return Spread(steps.task, Round(nothing, steps.step), None)
+        return Spread(steps, Round(nothing, steps.step), None)
     return (_replicated if workload.parallelism == "ddp" else _sharded)(task, workload, group)
 
 
@@ -61,7 +61,7 @@ def _replicated(task: Task, workload: Workload, group: Group) -> Spread:
         with model.no_sync():
             steps.step()
 
-    return Spread(steps.task, Round(nothing, steps.step), Round(nothing, alone))
+    return Spread(steps, Round(nothing, steps.step), Round(nothing, alone))
 
 
 def _sharded(task: Task, workload: Workload, group: Group) -> Spread:
@@ -71,9 +71,7 @@ def _sharded(task: Task, workload: Workload, group: Group) -> Spread:
     fully_shard(task.model, mesh=mesh)  # what no block holds: table, last gain and head
     optimizer = make_optimizer(workload.optimizer or "sgd", task.model)  # anew: its parameters are shards now
     shards = _Shards(Steps(_on_device(replace(task, optimizer=optimizer), workload.device), workload))
-    return Spread(
-        shards.steps.task, Round(shards.let_go, shards.steps.step), Round(shards.gather_all, shards.step_alone)
-    )
+    return Spread(shards.steps, Round(shards.let_go, shards.steps.step), Round(shards.gather_all, shards.step_alone))
 
 
 def _on_device(task: Task, device: str) -> Task:
