@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalemark.errors import FitError
-from scalemark.fit.cost.solver import solve
+from scalemark.fit.cost.solver import SETTLED, solve
 from scalemark.fit.prediction import predict_with_scatter, range_of, residual_sd
 from scalemark.schema import Collective, CollectiveTime, Estimate, Law, Parameter
 from scalemark.stats import percentile_interval
@@ -28,9 +28,11 @@ from scalemark.stats import percentile_interval
 Array = NDArray[np.float64]
 
 FORM = "overhead + rounds · latency + passes · bytes / bandwidth"
-REPLICATES = 300
+REPLICATES = 200
 # Two unknowns, and one message more to see whether they hold.
 FEWEST_MESSAGES = 3
+# An interval needs no more than this of a replicate; and of a share that nothing tells, the ends must lie inside it.
+_DRAWN_SETTLED, _ENDS = 1e-2, 0.1
 _PASSES: dict[Collective, int] = {"all_reduce": 2, "all_gather": 1, "reduce_scatter": 1}
 
 
@@ -93,10 +95,10 @@ def _check(times: Sequence[CollectiveTime]) -> None:
     assert len({(one.operation, one.n_nodes > 1) for one in times}) == 1, "one operation on one kind of links"
 
 
-def _solve(quantities: Array, values: Array, told: bool) -> Array:
+def _solve(quantities: Array, values: Array, told: bool, settled: float = SETTLED) -> Array:
     """Overhead, latency, seconds per byte; overhead 0 where nothing tells it from latency."""
     used = quantities if told else quantities * np.array([0.0, 1.0, 1.0])
-    coefficients = solve(used, values, np.zeros(3))
+    coefficients = solve(used, values, np.zeros(3), settled)
     return np.where(used.any(axis=0), coefficients, 0.0)
 
 
@@ -111,9 +113,10 @@ def _draw(quantities: Array, values: Array, sds: Array, told: bool, rng: np.rand
     rows = rng.integers(len(values), size=len(values))
     while len(np.unique(quantities[rows, 2])) < 2:  # one message, again and again, is no sample
         rows = rng.integers(len(values), size=len(values))
-    drawn = _solve(quantities[rows], values[rows] * np.exp(sds[rows] * rng.standard_normal(len(rows))), told)
-    if not told:  # any share of what a call takes may be overhead
-        share, rounds = rng.uniform(), quantities[0, 1]
+    moved = values[rows] * np.exp(sds[rows] * rng.standard_normal(len(rows)))
+    drawn = _solve(quantities[rows], moved, told, _DRAWN_SETTLED)
+    if not told:  # any share of what a call takes may be overhead, none of it and all of it among them
+        share, rounds = np.clip(rng.uniform(-_ENDS, 1 + _ENDS), 0.0, 1.0), quantities[0, 1]
         drawn = np.array([share * rounds * drawn[1], (1 - share) * drawn[1], drawn[2]])
     return drawn
 
