@@ -35,6 +35,7 @@ from scalemark.measure.ranks.rank import GRACE_S, carry_out, failure
 from scalemark.measure.ranks.selection import GroupPlan, Seats, plan_groups
 from scalemark.process import Began, default_affinity, default_threads
 from scalemark.record.assemble import assemble
+from scalemark.record.machine import fingerprint
 from scalemark.record.store import Journal, ResultsFolder, RunFolder, new_run_id, read_journal, save_suite
 from scalemark.report.terminal import terminal_summary
 from scalemark.schema import (
@@ -49,7 +50,7 @@ from scalemark.schema import (
     RunFinished,
     Workload,
 )
-from scalemark.session import Request, begin_journal, conclude, placed
+from scalemark.session import Request, begin_journal, conclude, placed, run_started
 from scalemark.train.corpus import Corpus, open_corpus
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -149,7 +150,9 @@ class _Run:
         plan = _plan(request, scouted, corpus, threads, world, started_s)
         earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
         asked = Request((), (), request.budget_s, device, request.seed, request.results_root, out=request.out)
-        journal = begin_journal(asked, folder, site, scouted, corpus, plan.n_blocks, earlier)
+        machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
+        started = run_started(asked, folder, site, scouted, corpus, machine, plan.n_blocks)
+        journal = begin_journal(started, folder, earlier)
         for planned in () if earlier else (*plan.ruled_out, *map(planned_cell, plan.cells)):
             journal.append(planned)
         tell(f"{len(plan.cells)} steps on up to {world.size} ranks, {device}, {threads} threads each: {folder.path}")

@@ -34,7 +34,7 @@ def as_recorded() -> Any:
     facts: Facts = torch_facts(DEVICE)  # type: ignore[arg-type]
     settings = {"budget_s": 60.0, "selection": None, "stated_power_w": None}
     site = {"threads": default_threads(), "affinity": default_affinity(), "seed": 0, "device": DEVICE}
-    return session._run_started(
+    return session.run_started(
         SimpleNamespace(seed=0, **settings),  # type: ignore[arg-type]
         SimpleNamespace(id="a-run"),  # type: ignore[arg-type]
         SimpleNamespace(**site),  # type: ignore[arg-type]

@@ -62,8 +62,6 @@ def test_one_rank_needs_what_a_plain_step_needs_and_shards_keep_less_than_replic
     plain = workload("ddp", 1).model_copy(update={"parallelism": "none"})
     assert alone == predict_memory(plain)
     assert replica.activation_bytes == shard.activation_bytes == alone.activation_bytes, "a batch as large each"
-        "each rank has as large a batch"
-    )
     assert replica.peak_bytes > alone.peak_bytes, "gradients stay in their buckets"
     assert shard.optimizer_state_bytes * 7 < replica.optimizer_state_bytes
     parts = replica.model_dump(exclude={"peak_bytes"})

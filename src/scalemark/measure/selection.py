@@ -1,6 +1,6 @@
 """Which cells fit the memory and the time, and how long each may take. Decided before anything is measured."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import log
@@ -44,6 +44,9 @@ PROCESS_BYTES = 400 * 2**20
 LAW_SHARE = 0.65
 # … and so many of them before anything else gets any: of fewer sizes no law can be fitted.
 FEWEST_FOR_LAWS = 9
+# The baseline's run had as much time for its cells: they fit, though this run's first look at the machine may say that
+# they do not by a little.
+WANTED_SLACK = 1.25
 # Cells that cost no more than this many times the cheapest are taken for what they tell, not for their price.
 ALIKE = 1.6
 
@@ -142,12 +145,16 @@ def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float],
     return tuple(shares[index] for index in range(len(cells)))
 
 
-def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: float) -> Plan:
+def plan_campaign(
+    workloads: Iterable[Workload], scouted: Scouted, budget_s: float, wanted: Collection[str] = ()
+) -> Plan:
     """Choose the cells that fit the memory and the time, in each class cheapest first.
 
     Whole float32 steps come first, up to their share of the time: the cost laws need them. The rest takes what is left.
     Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model as on a
     large one, and small ones alone would tell it nothing but the cost of launching kernels.
+
+    wanted: keys of cells that come before all others, since a baseline has them.
     """
     energy = scouted.energy_reason is None
     n_blocks = MORE_BLOCKS if budget_s >= ENOUGH_FOR_MORE_S else FEW_BLOCKS
@@ -155,13 +162,32 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
     worker_s = scouted.worker_start_s + WORKER_END_S
     left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
-    for_laws = _widest_first([cell for cell in fitting if cell.workload.is_plain_step])
-    others = [cell for cell in fitting if not cell.workload.is_plain_step]
-    chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others else 1.0), energy)
-    chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
-    chosen += _cheapest(others, left_s - sum(_least_s(cell, energy) for cell in chosen), energy)
+    chosen = _cheapest([cell for cell in fitting if cell.workload.key in wanted], WANTED_SLACK * left_s, energy)
+    chosen += _choose([cell for cell in fitting if cell not in chosen], chosen, left_s, energy)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, worker_s, n_blocks)
+
+
+def _choose(
+    fitting: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool
+) -> list[PlannedCell]:
+    """Of what is not chosen yet: cells for the laws up to their share of the time, then others."""
+
+    def cost_s(cells: Sequence[PlannedCell]) -> float:
+        return sum(_least_s(cell, energy) for cell in cells)
+
+    steps, others = _plain_steps(fitting), [cell for cell in fitting if not cell.workload.is_plain_step]
+    chosen_steps, free_s = _plain_steps(chosen), left_s - cost_s(chosen)
+    share = LAW_SHARE if others or len(chosen_steps) < len(chosen) else 1.0
+    by_width = _widest_first(steps)
+    more = _cheapest(by_width, min(share * left_s - cost_s(chosen_steps), free_s), energy)
+    fewest = max(FEWEST_FOR_LAWS - len(chosen_steps), 0)
+    more = max(more, _cheapest(by_width[:fewest], free_s, energy), key=len)
+    return more + _cheapest(others, free_s - cost_s(more), energy)
+
+
+def _plain_steps(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
+    return [cell for cell in cells if cell.workload.is_plain_step]
 
 
 def _widest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from textwrap import wrap
 
 from scalemark.report.headline import headline, machine_line, verdict_line
-from scalemark.report.scaling import scaling_table
 from scalemark.report.tables import (
     Column,
     Table,
@@ -14,6 +13,7 @@ from scalemark.report.tables import (
     diff_table,
     law_tables,
     price_table,
+    scaling_table,
     training_table,
     warning_table,
 )

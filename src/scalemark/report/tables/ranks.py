@@ -1,7 +1,8 @@
 """Tables of steps on several ranks: how well they scale, what communication takes, and the next world size."""
 
 from scalemark.report.numbers import bytes_rate, change, with_interval
-from scalemark.report.tables import Column, Table, law_table
+from scalemark.report.tables.laws import law_table
+from scalemark.report.tables.table import Column, Table
 from scalemark.schema import CollectiveTime, Scaling, ScalingForecast, ScalingRow, Suite, Workload
 from scalemark.units import MISSING, format_bytes, format_percent, format_seconds
 

@@ -4,21 +4,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from scalemark.report.charts import (
-    DASH,
-    GREY,
-    MODEL_COLOURS,
-    MODEL_SHAPES,
-    Figure,
-    Frame,
-    _chart,
-    _data,
-    _ends,
-    _words,
-)
+from scalemark.report.charts.figure import Figure
+from scalemark.report.charts.layers import DASH, Frame, ends_of, inline, layered, tooltip
+from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES
 from scalemark.report.numbers import bytes_rate, with_interval
-from scalemark.report.scaling import OPERATIONS
 from scalemark.report.series import Row
+from scalemark.report.tables.ranks import OPERATIONS
 from scalemark.report.ticks import bytes_axis, bytes_rate_axis
 from scalemark.schema import Analysis, CollectiveTime, Estimate, Scaling, Workload
 from scalemark.units import format_bytes, format_percent, format_seconds
@@ -38,14 +29,14 @@ def efficiency_figure(analysis: Analysis) -> Figure | None:
     colour, shape = _series(rows)
     dash = alt.condition(f"datum.part === '{FORETOLD}'", alt.value(DASH), alt.value([1, 0]))
     whole = alt.Chart(alt.InlineData(values=[{"y": 1.0}])).mark_rule(color=GREY, strokeDash=[2, 3]).encode(y="y:Q")
-    lines = _data(rows).mark_line(strokeWidth=1.5)
-    bars = _data([row for row in rows if "low" in row]).mark_rule(strokeWidth=1.5)
-    points = _data(rows).mark_point(size=64, filled=True, opacity=1)
-    chart = _chart(
+    lines = inline(rows).mark_line(strokeWidth=1.5)
+    bars = inline([row for row in rows if "low" in row]).mark_rule(strokeWidth=1.5)
+    points = inline(rows).mark_point(size=64, filled=True, opacity=1)
+    chart = layered(
         whole,
         lines.encode(x=x, y=y, color=colour, detail="piece:N", strokeDash=dash),
         bars.encode(x=x, y=alt.Y("low:Q", title="weak-scaling efficiency"), y2="high:Q", color=colour),
-        points.encode(x=x, y=y, color=colour, shape=shape, tooltip=_words(rows)),
+        points.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip(rows)),
     )
     caption = (
         "One rank against several, each with the same batch; bars are 90 % intervals. Dashed: foretold by the law of"
@@ -103,15 +94,15 @@ def bandwidth_figure(analysis: Analysis) -> Figure | None:
     rows = [_bandwidth_row(one) for one in analysis.suite.collectives]
     if not rows:
         return None
-    frame = Frame(bytes_axis(_ends("x", rows)), bytes_rate_axis(_ends("y", rows)), "message", "bus bandwidth")
+    frame = Frame(bytes_axis(ends_of("x", rows)), bytes_rate_axis(ends_of("y", rows)), "message", "bus bandwidth")
     colour, shape = _series(rows)
-    lines = _data(rows).mark_line(strokeWidth=1.2, clip=True)
-    bars = _data(rows).mark_rule(strokeWidth=1.5, clip=True)
-    points = _data(rows).mark_point(size=55, filled=True, opacity=1, clip=True)
-    chart = _chart(
+    lines = inline(rows).mark_line(strokeWidth=1.2, clip=True)
+    bars = inline(rows).mark_rule(strokeWidth=1.5, clip=True)
+    points = inline(rows).mark_point(size=55, filled=True, opacity=1, clip=True)
+    chart = layered(
         lines.encode(**frame.xy(), color=colour),
         bars.encode(**frame.interval(), color=colour),
-        points.encode(**frame.xy(), color=colour, shape=shape, tooltip=_words(rows)),
+        points.encode(**frame.xy(), color=colour, shape=shape, tooltip=tooltip(rows)),
     )
     caption = "Medians with 90 % intervals, as nccl-tests states them: small messages tell latency, large the link."
     return Figure("bandwidth", "Bandwidth of collectives", caption, chart)

@@ -7,10 +7,10 @@ from networks import Link, Network
 
 from scalemark.model.ladder import find_rung
 from scalemark.report.charts import FIGURE_NAMES, figures, to_svg
+from scalemark.report.charts.ranks import efficiency_rows
 from scalemark.report.markdown import markdown_table
-from scalemark.report.scaling import bandwidth_table, forecast_table, scaling_table, scaling_tables
-from scalemark.report.scaling_charts import efficiency_rows
 from scalemark.report.tables import report_tables
+from scalemark.report.tables.ranks import bandwidth_table, forecast_table, scaling_table, scaling_tables
 from scalemark.report.terminal import terminal_summary
 from scalemark.schema import Analysis, Estimate, Scaling, ScalingForecast, ScalingRow, Workload
 
