@@ -141,11 +141,14 @@ def analysis() -> Analysis:
         subject="machine", message="another process used 40 % of a core: close it and run again"
     )
     return Analysis(
-        suite=factories.make_suite().model_copy(update={"warnings": (warning,)}),
+        suite=factories.make_suite().model_copy(
+            update={"warnings": (warning,), "collectives": factories.make_collectives()}
+        ),
         laws=(make_time_law(),),
         missing_laws={"loss": "fewer than 9 training runs: raise the budget"},
         curves=make_curves(),
         prices=(make_price(9), make_price(12), make_price(16, fits=False)),
+        scaling=factories.make_scaling(),
         diff=make_diff(),
     )
 

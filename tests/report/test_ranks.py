@@ -1,48 +1,22 @@
 """Tables and charts of steps on several ranks, from what was found."""
 
 import factories
-import networks
 import pytest
-from networks import Link, Network
 
-from scalemark.model.ladder import find_rung
 from scalemark.report.charts import FIGURE_NAMES, figures, to_svg
 from scalemark.report.charts.ranks import efficiency_rows
 from scalemark.report.markdown import markdown_table
 from scalemark.report.tables import report_tables
 from scalemark.report.tables.ranks import bandwidth_table, forecast_table, scaling_table, scaling_tables
 from scalemark.report.terminal import terminal_summary
-from scalemark.schema import Analysis, Estimate, Scaling, ScalingForecast, ScalingRow, Workload
+from scalemark.schema import Analysis
 
-
-def workload(world_size: int, parallelism: str = "ddp") -> Workload:
-    fields = {"phase": "step", "model": find_rung("d4w256"), "seq_len": 256, "optimizer": "adamw"}
-    return Workload.model_validate(
-        {**fields, "batch": 2 * world_size, "parallelism": parallelism, "world_size": world_size}
-    )
-
-
-ROW = ScalingRow(
-    workload=workload(2),
-    step_s=factories.estimate(0.25),
-    compute_s=factories.estimate(0.22),
-    exposed_s=Estimate(value=0.03, low=-0.01, high=0.07),
-    skew=factories.estimate(0.04),
-    weak=factories.estimate(0.8),
-    state_bytes=2**20,
-    replicated_state_bytes=2**21,
-)
-NEXT = ScalingForecast(workload=workload(4), step_s=factories.estimate(0.27), weak=factories.estimate(0.74))
-HIDDEN = ScalingForecast(workload=workload(2), step_s=factories.estimate(0.26), measured_s=factories.estimate(0.25))
-SCALING = Scaling(rows=(ROW,), forecasts=(HIDDEN, NEXT), notes=("measured on one node",))
+SCALING = factories.make_scaling()
 
 
 @pytest.fixture
 def analysis() -> Analysis:
-    network = Network(Link(1e-5, 1e9), Link(1e-4, 1e8), noise=0.02)
-    suite = factories.make_suite().model_copy(
-        update={"collectives": tuple(networks.measured(network, [2], [2**12, 2**16, 2**20]))}
-    )
+    suite = factories.make_suite().model_copy(update={"collectives": factories.make_collectives()})
     return Analysis(suite=suite, scaling=SCALING)
 
 
