@@ -30,6 +30,7 @@ JOINTS = frozenset(
         "live",
         "planning",
         "plugin",
+        "rechecking",
         "repeating",
         "session",
         "smoke",

@@ -11,7 +11,7 @@ from scalemark.doctor import Doctor, examine, render
 from scalemark.doctor.screen import SCREEN_COLUMNS, SCREEN_LINES
 from scalemark.measure.device import torch_facts
 from scalemark.process import default_affinity, default_threads
-from scalemark.record.machine import machine_id
+from scalemark.record.machine import fingerprint, machine_id
 from scalemark.schema import Facts
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,6 +40,7 @@ def as_recorded() -> Any:
         SimpleNamespace(**site),  # type: ignore[arg-type]
         SimpleNamespace(device=DEVICE, facts=facts),  # type: ignore[arg-type]
         SimpleNamespace(facts=None),  # type: ignore[arg-type]
+        machine=fingerprint(facts, default_threads(), affinity=default_affinity()),
         n_blocks=3,
     )
 

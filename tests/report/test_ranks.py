@@ -4,8 +4,8 @@ import factories
 import pytest
 
 from scalemark.report.charts import FIGURE_NAMES, figures, to_svg
-from scalemark.report.charts.ranks import efficiency_rows
 from scalemark.report.markdown import markdown_table
+from scalemark.report.series.ranks import efficiency_rows
 from scalemark.report.tables import report_tables
 from scalemark.report.tables.ranks import bandwidth_table, forecast_table, scaling_table, scaling_tables
 from scalemark.report.terminal import terminal_summary

@@ -111,13 +111,15 @@ def price_time(
     settings: Settings,
     replicates: int,
     limits: Limits = _NO_LIMITS,
+    law: Law | None = None,
 ) -> Prices:
     """Seconds, from timed steps, or from training runs where too few steps were timed.
 
-    limits: ceilings of the suite, for the time law. Raises FitError where neither tells a law.
+    limits: ceilings of the suite, for the time law. law: of these steps, where it is fitted already. Raises FitError
+    where neither tells a law.
     """
     try:
-        law = fit_time_law(cells, settings.seed, limits)
+        law = law or fit_time_law(cells, settings.seed, limits)
     except FitError as error:
         return _from_runs(runs, settings, replicates, str(error))
     rng = np.random.default_rng(settings.seed)
@@ -221,12 +223,15 @@ def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generato
 # --- energy -----------------------------------------------------------------------------------------------------------
 
 
-def price_energy(cells: Sequence[Cell], time: Prices, seed: int = 0, limits: Limits = _NO_LIMITS) -> Prices:
+def price_energy(
+    cells: Sequence[Cell], time: Prices, seed: int = 0, limits: Limits = _NO_LIMITS, law: Law | None = None
+) -> Prices:
     """Joules of the same runs, from cells whose energy was counted; raises FitError, with the reason, without any.
 
-    What the loop adds to a step's time, and set-up and validation, are taken to draw what a step draws.
+    law: of these cells, where it is fitted already. What the loop adds to a step's time, and set-up and validation, are
+    taken to draw what a step draws.
     """
-    return replace(time, law=fit_energy_law(cells, seed, limits), source="energy of timed steps")
+    return replace(time, law=law or fit_energy_law(cells, seed, limits), source="energy of timed steps")
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -243,10 +248,10 @@ class MemoryPrice:
     law: Law | None
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], recipe: Recipe, seed: int = 0) -> "MemoryPrice":
-        """Set against the measured cells, where there are enough."""
+    def of(cls, cells: Sequence[Cell], recipe: Recipe, seed: int = 0, law: Law | None = None) -> "MemoryPrice":
+        """Set against the measured cells, where there are enough; `law` where it is fitted already."""
         try:
-            return cls(recipe, fit_memory_law(cells, seed))
+            return cls(recipe, law or fit_memory_law(cells, seed))
         except FitError:
             return cls(recipe, None)
 

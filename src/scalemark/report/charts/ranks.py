@@ -4,17 +4,14 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from scalemark.report.charts.figure import Figure
+from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import DASH, Frame, ends_of, inline, layered, tooltip
 from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES
-from scalemark.report.numbers import bytes_rate, with_interval
-from scalemark.report.series import Row
-from scalemark.report.tables.ranks import OPERATIONS
+from scalemark.report.series.ranks import FORETOLD, bandwidth_rows, efficiency_rows
+from scalemark.report.series.row import Row
 from scalemark.report.ticks import bytes_axis, bytes_rate_axis
-from scalemark.schema import Analysis, CollectiveTime, Estimate, Scaling, Workload
-from scalemark.units import format_bytes, format_percent, format_seconds
+from scalemark.schema import Analysis
 
-MEASURED, FORETOLD = "measured", "foretold"
 # Room above 100 %, where an interval may end.
 _HEADROOM = 1.1
 
@@ -42,46 +39,7 @@ def efficiency_figure(analysis: Analysis) -> Figure | None:
         "One rank against several, each with the same batch; bars are 90 % intervals. Dashed: foretold by the law of"
         " communication, as if the next ranks were linked like these."
     )
-    return Figure("scaling", "Scaling efficiency", caption, chart)
-
-
-def efficiency_rows(scaling: Scaling | None) -> list[Row]:
-    """One rank at 100 %, what was measured, and what is foretold; a line's pieces share their middle point."""
-    rows: list[Row] = []
-    for row in scaling.rows if scaling else ():
-        if row.weak is None:
-            continue
-        series, size = f"{row.workload.rung}, {row.workload.parallelism}", row.workload.world_size
-        one: Row = {"ranks": 1, "y": 1.0, "series": series, "part": MEASURED, "piece": f"{series} 1"}
-        rows += [one, _efficiency_row(row.workload, row.weak, row.step_s, series, MEASURED, f"{series} 1")]
-        for forecast in scaling.forecasts if scaling else ():
-            if (
-                forecast.weak
-                and forecast.workload.rung == row.workload.rung
-                and _follows(row.workload, forecast.workload)
-            ):
-                piece = f"{series} {size}"
-                rows.append(_efficiency_row(row.workload, row.weak, row.step_s, series, FORETOLD, piece))
-                rows.append(_efficiency_row(forecast.workload, forecast.weak, forecast.step_s, series, FORETOLD, piece))
-    return rows
-
-
-def _follows(row: Workload, forecast: Workload) -> bool:
-    return row.parallelism == forecast.parallelism and forecast.world_size == 2 * row.world_size
-
-
-def _efficiency_row(work: Workload, weak: Estimate, step_s: Estimate, series: str, part: str, piece: str) -> Row:
-    return {
-        "ranks": work.world_size,
-        "y": weak.value,
-        "low": weak.low,
-        "high": weak.high,
-        "series": series,
-        "part": part,
-        "piece": piece,
-        "efficiency": with_interval(weak, format_percent),
-        "step": with_interval(step_s, format_seconds),
-    }
+    return titled("scaling", caption, chart)
 
 
 def _share_scale(rows: Sequence[Row]) -> alt.Scale:
@@ -91,7 +49,7 @@ def _share_scale(rows: Sequence[Row]) -> alt.Scale:
 
 def bandwidth_figure(analysis: Analysis) -> Figure | None:
     """Bus bandwidth against message size for each collective; None where none was measured."""
-    rows = [_bandwidth_row(one) for one in analysis.suite.collectives]
+    rows = bandwidth_rows(analysis.suite)
     if not rows:
         return None
     frame = Frame(bytes_axis(ends_of("x", rows)), bytes_rate_axis(ends_of("y", rows)), "message", "bus bandwidth")
@@ -105,21 +63,7 @@ def bandwidth_figure(analysis: Analysis) -> Figure | None:
         points.encode(**frame.xy(), color=colour, shape=shape, tooltip=tooltip(rows)),
     )
     caption = "Medians with 90 % intervals, as nccl-tests states them: small messages tell latency, large the link."
-    return Figure("bandwidth", "Bandwidth of collectives", caption, chart)
-
-
-def _bandwidth_row(one: CollectiveTime) -> Row:
-    rate = one.bus_bytes_per_s
-    return {
-        "x": float(one.message_bytes),
-        "y": rate.value,
-        "low": rate.low,
-        "high": rate.high,
-        "series": f"{OPERATIONS[one.operation]}, {one.world_size} ranks",
-        "message": format_bytes(one.message_bytes),
-        "bus bandwidth": with_interval(rate, bytes_rate),
-        "time": with_interval(one.time_s, format_seconds),
-    }
+    return titled("bandwidth", caption, chart)
 
 
 def _series(rows: Sequence[Row]) -> tuple[alt.Color, alt.Shape]:
