@@ -11,7 +11,7 @@ intervals. A rank that is lost ends all of them, as torchrun has it; rank 0 firs
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from scalemark.report.terminal import terminal_summary
 from scalemark.schema import (
     BlockMeasured,
     CellEnded,
+    CellStatus,
     CollectiveMeasured,
     Dtype,
     JournalEntry,
@@ -108,7 +109,7 @@ def measure_launched(request: LaunchedRequest, columns: int, tell: Callable[[str
     with joined(device, group_sizes(int(os.environ["WORLD_SIZE"])), request.timeout_s) as world:
         run = _Run.begin(request, device, threads, world, tell) if world.rank == 0 else None
         jobs, text = world.hand_on((run.jobs, run.text) if run else None)
-        with _told_of_losses(run, world, request.timeout_s):
+        with _told_of_losses(run, world):
             for job in jobs:
                 carry_out(job, world, text, run.take if run else _nothing)
     return run.finish(columns) if run else []
@@ -248,7 +249,7 @@ class _Terminated(BaseException):
 
 
 @contextmanager
-def _told_of_losses(run: _Run | None, world: World, timeout_s: float) -> Iterator[None]:
+def _told_of_losses(run: _Run | None, world: World) -> Iterator[None]:
     """Post why a rank ends where the others see it; rank 0 journals whose fault it was before it ends as well."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -261,11 +262,19 @@ def _told_of_losses(run: _Run | None, world: World, timeout_s: float) -> Iterato
             store.set(f"scalemark/failed/{world.rank}", failed.model_dump_json())
         if run and run.began:
             time.sleep(GRACE_S)
-            posted = _posted(store, world.size)
-            silent = [rank for rank in range(world.size) if rank not in posted]
-            status, reason = cause(posted, {}, silent, timeout_s)
+            status, reason = blame(_posted(store, world.size), world.size)
             run.take(CellEnded(key=run.began, status=status, reason=reason))
         raise
+
+
+def blame(posted: Mapping[int, RankFailed], world_size: int) -> tuple[CellStatus, str]:
+    """Which rank was lost, by the last words of all: who raised; or else who said nothing, whatever became of it."""
+    silent = [rank for rank in range(world_size) if rank not in posted]
+    if silent and all(failed.lost_peer for failed in posted.values()):
+        names = " and ".join(f"rank {rank}" for rank in silent)
+        seen = "; ".join(f"rank {failed.rank}: {failed.reason}" for failed in posted.values())
+        return "failed", f"{names} ended or hangs, as torchrun may say ({seen})"
+    return cause(posted, {}, (), 0.0)
 
 
 def _terminate(*_: object) -> None:

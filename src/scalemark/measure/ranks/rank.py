@@ -124,9 +124,12 @@ class _Bench:
     emit: Emit
 
     def attempt(self, order: GroupOrder) -> None:
-        """One order, begun by all ranks together; those that are not of its group wait here for the next."""
-        self.world.meet()
+        """One order, begun by all ranks together; those that are not of its group wait here for the next.
+
+        It is said before they meet: a rank that does not come takes this order with it, and not the same one forever.
+        """
         self.emit(Began(key=order.key))
+        self.world.meet()
         group = self.world.groups[_size(order)]
         if group is not None:
             self._carry_out(order, group)
