@@ -44,9 +44,8 @@ def _kill_rank_1(agent: subprocess.Popen[bytes], journal: Path) -> None:
     """Once the first step on two ranks has been timed, and so the next order is under way."""
     deadline = time.monotonic() + LONGEST_S
     while time.monotonic() < deadline and agent.poll() is None:
-        if journal.exists() and any(
-            isinstance(entry, BlockMeasured | CollectiveMeasured) for entry in read_journal(journal)
-        ):
+        entries = read_journal(journal) if journal.exists() else []
+        if any(isinstance(entry, BlockMeasured | CollectiveMeasured) for entry in entries):
             for child in psutil.Process(agent.pid).children(recursive=True):
                 with suppress(psutil.Error):
                     if child.environ().get("RANK") == "1":

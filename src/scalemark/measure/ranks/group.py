@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from scalemark.measure.device import Device
 from scalemark.schema import Backend
@@ -91,9 +93,9 @@ def joined(device: Device, sizes: Sequence[int], timeout_s: float) -> Iterator[W
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
     timeout = timedelta(seconds=timeout_s)
-    store, rank, size = next(dist.rendezvous("env://", timeout=timeout))
+    store, rank, size = next(rendezvous("env://", timeout=timeout))
     # torchrun's agent keeps one store for all its restarts, in which the ports of ranks that died are found again.
-    store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=timeout)
     try:
         yield World(rank, size, {each: _group(rank, each, device, timeout_s) for each in sizes if each <= size})
