@@ -35,6 +35,7 @@ JOINTS = frozenset(
         "session",
         "smoke",
         "training",
+        "versus",
     }
 )
 

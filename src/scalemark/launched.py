@@ -49,9 +49,10 @@ from scalemark.schema import (
     ModelConfig,
     Parallelism,
     RunFinished,
+    RunStarted,
     Workload,
 )
-from scalemark.session import Request, begin_journal, conclude, placed, run_started
+from scalemark.session import Request, begin_journal, check_same, conclude, placed, run_started
 from scalemark.train.corpus import Corpus, open_corpus
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -152,8 +153,11 @@ class _Run:
         earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
         asked = Request((), (), request.budget_s, device, request.seed, request.results_root, out=request.out)
         machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
-        started = run_started(asked, folder, site, scouted, corpus, machine, plan.n_blocks)
-        journal = begin_journal(started, folder, earlier)
+        begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
+        if begun:
+            check_same(begun, machine, corpus, folder)
+        started = run_started(asked, folder, site, device, machine, corpus, plan.n_blocks)
+        journal = begin_journal(started, folder, is_new=begun is None)
         for planned in () if earlier else (*plan.ruled_out, *map(planned_cell, plan.cells)):
             journal.append(planned)
         tell(f"{len(plan.cells)} steps on up to {world.size} ranks, {device}, {threads} threads each: {folder.path}")

@@ -3,7 +3,8 @@
     Workload ─> Cell ─┐                       ┌─> Law ──────┐
     TrainingConfig ─> TrainingRun ─> Suite ───┤             ├─> Analysis ─> report
     Machine, Ceilings ─┘                      ├─> TrainingPlan
-                                              └─> Diff ─────┘
+                                              ├─> Diff ─────┘
+                                              └─> Contender ─> SuiteComparison ─> report
 
 Units are in the names (`_s`, `_bytes`, `_j`, `_flops`, `_per_s`); SI inside. `None` means "not measured"; zero is a
 measurement. The file format is `Suite`; its version and history:
@@ -14,7 +15,8 @@ measurement. The file format is `Suite`; its version and history:
     3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
        whether others ran beside them; the corpus; runs that went on after an interruption
     4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
-    5  steps on several ranks (torch.distributed): the rounds and the memory of each rank, and the collectives
+    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid; steps on
+       several ranks (torch.distributed): the rounds and the memory of each rank, and the collectives
 """
 
 import json
@@ -55,6 +57,8 @@ Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
 Mark = Literal["not_steady", "wide"]
+RemoteExecutor = Literal["ray", "slurm"]
+ExecutorName = Literal["local"] | RemoteExecutor
 Tag = Literal["stolen", "preempted", "pressured", "throttled"]
 Facts = dict[str, str | int | float | None]
 
@@ -579,6 +583,20 @@ class LossPoint(Frozen):
     train_loss: float
 
 
+class RunPlace(Frozen):
+    """Where a scheduler had a run trained. node: its host name; cpu: the processor's name.
+
+    exclusive: whether the whole node was given to the run; None where the scheduler does not tell. beside_cpus: CPUs
+    that everything else on the node kept busy meanwhile, on average.
+    """
+
+    executor: RemoteExecutor
+    node: str
+    cpu: str | None = None
+    exclusive: bool | None = None
+    beside_cpus: NonNegativeFloat | None = None
+
+
 class TrainingRun(Frozen):
     """One model trained on D tokens. Losses are cross-entropies in nats per token.
 
@@ -586,7 +604,8 @@ class TrainingRun(Frozen):
     that it has seen, as much as `validation_items`. epochs: tokens over the different tokens there were; above 1, text
     was repeated. seconds: of the training loop, trunk included, as a run of its own would take; validation and set-up
     are in `total_seconds`. threads: of its worker. shared: whether others trained beside it, so that its seconds are no
-    measure of the machine. diverged_at_step: the last step with a finite loss.
+    measure of the machine. diverged_at_step: the last step with a finite loss. place: where it was trained; None for a
+    worker of the suite's own machine.
     """
 
     config: TrainingConfig
@@ -605,6 +624,12 @@ class TrainingRun(Frozen):
     threads: PositiveInt | None = None
     shared: bool = False
     diverged_at_step: NonNegativeInt | None = None
+    place: RunPlace | None = None
+
+    @property
+    def has_own_node(self) -> bool:
+        """Whether its seconds can price anything: not on a node that a scheduler may have filled up with others."""
+        return self.place is None or self.place.exclusive is True
 
     @property
     def gap(self) -> float | None:
@@ -723,7 +748,10 @@ class WorkerStarted(Frozen):
 
 
 class Settings(Frozen):
-    """Every effective value of a run. stated_power_w: what a user says the device draws; only `estimated_j` uses it."""
+    """Every effective value of a run. stated_power_w: what a user says the device draws; only `estimated_j` uses it.
+
+    executor, executor_options: who trained the grid, and how it was asked for.
+    """
 
     budget_s: PositiveFloat
     device: Literal["cpu", "cuda"]
@@ -734,6 +762,8 @@ class Settings(Frozen):
     environment: dict[str, str] = {}
     stated_power_w: PositiveFloat | None = None
     selection: str | None = None
+    executor: ExecutorName = "local"
+    executor_options: dict[str, str] = {}
 
 
 class Suite(Frozen):
@@ -1406,6 +1436,166 @@ class Analysis(Frozen):
     def law(self, kind: LawKind) -> Law | None:
         """The law of this kind, if one could be fitted."""
         return next((law for law in self.laws if law.kind == kind), None)
+
+
+class Contender(Frozen):
+    """One of several suites side by side, under the name that a reader gave it.
+
+    dtype, optimizer, compiled: which of its training steps take part; laws and curves are of these. usd_per_hour: what
+    a reader says that it costs. laws, missing_laws, curves: as in `Analysis`.
+    """
+
+    name: str
+    suite: Suite
+    dtype: Dtype = "float32"
+    optimizer: Optimizer = "adamw"
+    compiled: bool = False
+    usd_per_hour: PositiveFloat | None = None
+    laws: tuple[Law, ...] = ()
+    missing_laws: dict[LawKind, str] = {}
+    curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
+
+    def law(self, kind: LawKind) -> Law | None:
+        """The law of this kind, if one could be fitted."""
+        return next((law for law in self.laws if law.kind == kind), None)
+
+
+class ContenderStep(Frozen):
+    """One training step of one shape on one contender; None is not known.
+
+    measured: or predicted by the contender's laws, `extrapolation` times beyond what they were fitted to. speedup: time
+    of the first contender over this one's, 2 reads 'twice as fast'; None for the first itself. usd: what the reader's
+    price per hour makes of the time. fits_memory: whether the contender has that much.
+    """
+
+    contender: str
+    measured: bool
+    extrapolation: float = 1.0
+    seconds: Estimate
+    speedup: Estimate | None = None
+    memory_bytes: Estimate | None = None
+    fits_memory: bool | None = None
+    joules: Estimate | None = None
+    usd: Estimate | None = None
+
+
+class ShapeCompared(Frozen):
+    """One model and batch on every contender that has it, in their order.
+
+    items: tokens of a step (samples, for a user's task). on_line: whether it is one of the growing models that lines of
+    laws are drawn along. training_tokens: that a whole training of it is priced for; None where it is not.
+    """
+
+    name: str
+    batch: PositiveInt | None = None
+    seq_len: PositiveInt | None = None
+    params_total: int
+    params_non_embedding: int
+    items: PositiveInt
+    on_line: bool = False
+    training_tokens: PositiveFloat | None = None
+    steps: tuple[ContenderStep, ...]
+
+    def step(self, contender: str) -> ContenderStep | None:
+        """That of one contender."""
+        return next((step for step in self.steps if step.contender == contender), None)
+
+
+class Crossover(Frozen):
+    """The size at which two laws cross: below it one contender is faster (or cheaper), above it the other.
+
+    params: non-embedding; low, high: 90 % interval over draws of both laws. An end is None where more than 5 % of the
+    draws cross beyond the sizes that both laws were asked at, or nowhere. extrapolation: of the farther law there.
+    """
+
+    below: str
+    above: str
+    params: PositiveFloat
+    low: PositiveFloat | None
+    high: PositiveFloat | None
+    extrapolation: float = 1.0
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it has an interval with an end at all: two laws that are one cross anywhere."""
+        return self.low is not None or self.high is not None
+
+
+class BestRange(Frozen):
+    """Between these sizes (non-embedding parameters) this contender is the fastest, or the cheapest, by the laws.
+
+    share: of the draws in which it is so at all of them, 0.98 reads 'nearly sure'. extrapolation: at the far end.
+    """
+
+    contender: str
+    params: Range
+    share: Annotated[float, Field(ge=0, le=1)]
+    extrapolation: float = 1.0
+
+
+class CoefficientCompared(Frozen):
+    """One term of the law of step time on every contender, fitted in one form. None: the contender has no law.
+
+    ratios: over the first contender's; None where either does not tell it. seconds: what the term takes of one step of
+    a shape, as in `TermTime`; None for a power, which takes nothing.
+    """
+
+    meaning: str
+    parameters: tuple[Parameter | None, ...]
+    ratios: tuple[Estimate | None, ...]
+    seconds: tuple[Estimate | None, ...]
+
+
+class LossCompared(Frozen):
+    """One training configuration and the validation loss (nats per token) that each contender reached with it."""
+
+    model: str
+    params_non_embedding: int
+    tokens: PositiveInt
+    losses: tuple[float | None, ...]
+
+    @property
+    def spread(self) -> float:
+        """Largest over smallest, less 1: 0.01 reads 'they differ by 1 %'."""
+        known = [loss for loss in self.losses if loss is not None]
+        return max(known) / min(known) - 1
+
+
+class NotCompared(Frozen):
+    """What could not be compared, or not on equal terms. fields: what differs, as 'name: value, value'."""
+
+    what: str
+    fields: tuple[str, ...] = ()
+    reason: str
+
+
+class SuiteComparison(Frozen):
+    """Several suites side by side: machines, torch versions, dtypes, commits. The report draws it and computes nothing.
+
+    speedups: by contender, the speed-up over the first that the laws say, along one growing model. usd: by contender,
+    US dollars per million tokens along it. fastest, cheapest: who is, by size; crossovers, price_crossovers: between
+    neighbours there. common_form: of the laws whose coefficients stand side by side; cause_shape: the model that
+    `CoefficientCompared.seconds` are of.
+    """
+
+    contenders: tuple[Contender, ...]
+    shapes: tuple[ShapeCompared, ...] = ()
+    speedups: dict[str, tuple[CurvePoint, ...]] = {}
+    usd: dict[str, tuple[CurvePoint, ...]] = {}
+    fastest: tuple[BestRange, ...] = ()
+    crossovers: tuple[Crossover, ...] = ()
+    cheapest: tuple[BestRange, ...] = ()
+    price_crossovers: tuple[Crossover, ...] = ()
+    common_form: str | None = None
+    cause_shape: str | None = None
+    coefficients: tuple[CoefficientCompared, ...] = ()
+    losses: tuple[LossCompared, ...] = ()
+    not_compared: tuple[NotCompared, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the contenders, in their order."""
+        return tuple(contender.name for contender in self.contenders)
 
 
 # The journal: what a run appends as it happens. The suite is derived from these, so a crash loses one entry.

@@ -82,7 +82,7 @@ def test_reruns_are_added_to_a_baseline_that_is_there_and_stay(tmp_path: Path) -
 def test_a_suite_of_the_format_before_is_read_without_reruns(tmp_path: Path) -> None:
     path = save_baseline(BASE, tmp_path)
     path.write_text(
-        path.read_text().replace('"schema_version": 4', '"schema_version": 3').replace('"repeats": null', "")
+        path.read_text().replace('"schema_version": 5', '"schema_version": 3').replace('"repeats": null', "")
     )
     text = path.read_text().replace(",\n\n", "\n")
     import re

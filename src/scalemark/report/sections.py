@@ -64,7 +64,7 @@ TITLES: dict[str, str] = {
     "bandwidth": "Bandwidth of collectives",
     "training-loss": "Training loss",
     "isoloss": "Loss over parameters and tokens",
-    **{name: f"Residuals: {LAW_TITLES[kind].lower()}" for name, kind in RESIDUALS.items()},
+    **{name: f"Residuals of the {LAW_TITLES[kind].lower()}" for name, kind in RESIDUALS.items()},
 }
 FIGURE_NAMES = tuple(TITLES)
 NO_RANKS = "no step ran on several ranks, as `pytest bench/bench_distributed.py` has it."
