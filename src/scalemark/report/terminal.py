@@ -14,6 +14,7 @@ from scalemark.report.tables import (
     law_tables,
     plan_table,
     price_table,
+    scaling_table,
     training_table,
     warning_table,
 )
@@ -48,6 +49,7 @@ def _tables(analysis: Analysis) -> list[Table]:
     tables = [
         cost_table(suite),
         split_summary(analysis),
+        *([scaling_table(analysis.scaling)] if analysis.scaling else []),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),
