@@ -13,6 +13,7 @@ from scalemark.fit.repeated import fit_repeated_law, repeated_text
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
+from scalemark.record.what_if import what_ifs
 from scalemark.schema import (
     Accounting,
     Analysis,
@@ -59,6 +60,7 @@ def analyse(
         missing_laws=missing,
         curves=_curves(laws, suite),
         prices=_price_tags(laws, suite),
+        what_ifs=what_ifs(suite.cells),
         repeated=repeated_text(suite.training_runs),
         diff=_diff(suite, baseline),
         no_diff_reason=None if baseline else no_diff_reason,
