@@ -11,19 +11,10 @@ import numpy as np
 import pandas as pd
 
 from scalemark.errors import StoreError
-from scalemark.report.charts import (
-    BLUE,
-    GREY,
-    Figure,
-    Frame,
-    _chart,
-    _data,
-    _ends,
-    _error_bars,
-    _law_layers,
-    _words,
-    to_svg,
-)
+from scalemark.report.charts.figure import Figure
+from scalemark.report.charts.layers import Frame, ends_of, error_bars, inline, law_layers, layered, tooltip
+from scalemark.report.charts.outputs import to_svg
+from scalemark.report.charts.palette import BLUE, GREY
 from scalemark.report.series import Row, pieces_of
 from scalemark.report.ticks import flops_axis, loss_axis, seconds_axis
 from scalemark.schema import CurvePoint
@@ -39,10 +30,10 @@ def loss_law_chart(
     """Measured losses against compute (6·N·D), and the lowest loss that the law expects at each."""
     rows = [_row(*values) for values in zip(params, tokens, loss, strict=True)]
     drawn = pieces_of(line, "loss")
-    x, y = flops_axis(_ends("x", rows, drawn)), loss_axis(_ends("y", rows, drawn))
+    x, y = flops_axis(ends_of("x", rows, drawn)), loss_axis(ends_of("y", rows, drawn))
     frame = Frame(x, y, "training compute, 6·N·D", "loss (nats/token)")
-    marks = _data(rows).mark_point(size=40, filled=True, opacity=0.7, color=BLUE, clip=True)
-    return _chart(*_law_layers(frame, drawn, GREY), marks.encode(**frame.xy(), tooltip=_words(rows)))
+    marks = inline(rows).mark_point(size=40, filled=True, opacity=0.7, color=BLUE, clip=True)
+    return layered(*law_layers(frame, drawn, GREY), marks.encode(**frame.xy(), tooltip=tooltip(rows)))
 
 
 def _row(params: float, tokens: float, loss: float) -> Row:
@@ -84,13 +75,13 @@ def cost_law_chart(params: np.ndarray, measured_s: np.ndarray, predicted: pd.Dat
         }
         for size, seconds, value, low, high in zip(*columns, strict=True)
     ]
-    ends = [*_ends("x", rows), *_ends("y", rows)]
+    ends = [*ends_of("x", rows), *ends_of("y", rows)]
     axis = seconds_axis(ends)
     frame = Frame(axis, axis, "measured time of a step", "predicted time of a step")
-    diagonal = _data([{"x": end, "y": end} for end in (axis.low, axis.high)])
-    marks = _data(rows).mark_point(size=40, filled=True, opacity=0.8, color=BLUE, clip=True)
-    return _chart(
+    diagonal = inline([{"x": end, "y": end} for end in (axis.low, axis.high)])
+    marks = inline(rows).mark_point(size=40, filled=True, opacity=0.8, color=BLUE, clip=True)
+    return layered(
         diagonal.mark_line(color=GREY, strokeWidth=1.2, clip=True).encode(**frame.xy()),
-        _error_bars(frame, rows),
-        marks.encode(**frame.xy(), tooltip=_words(rows)),
+        error_bars(frame, rows),
+        marks.encode(**frame.xy(), tooltip=tooltip(rows)),
     )

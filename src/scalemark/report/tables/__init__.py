@@ -1,0 +1,62 @@
+"""Every table of a report as formatted text, built once and drawn as Markdown, HTML or plain text.
+
+    Analysis ─> report_tables ─> Table, Table, … ─> markdown | html | terminal
+
+A law's parameter never appears without its interval, a prediction never without its distance from what was fitted.
+"""
+
+from scalemark.report.tables.cells import cell_table, operator_table
+from scalemark.report.tables.cost import MFU_TITLE, cost_table, peak_bytes
+from scalemark.report.tables.laws import LAW_TITLES, law_table, law_tables, parameter_table
+from scalemark.report.tables.machine import machine_table, product_table
+from scalemark.report.tables.prices import price_table
+from scalemark.report.tables.run import setting_table, warning_table
+from scalemark.report.tables.table import UNAVAILABLE, Column, Table
+from scalemark.report.tables.training import repeated_table, run_model, training_table
+from scalemark.report.tables.verdicts import diff_table
+from scalemark.schema import Analysis
+
+__all__ = [
+    "LAW_TITLES",
+    "MFU_TITLE",
+    "UNAVAILABLE",
+    "Column",
+    "Table",
+    "cell_table",
+    "cost_table",
+    "diff_table",
+    "law_table",
+    "law_tables",
+    "machine_table",
+    "operator_table",
+    "parameter_table",
+    "peak_bytes",
+    "price_table",
+    "product_table",
+    "repeated_table",
+    "report_tables",
+    "run_model",
+    "setting_table",
+    "training_table",
+    "warning_table",
+]
+
+
+def report_tables(analysis: Analysis) -> tuple[Table, ...]:
+    """All tables that have something to say, in reading order; those for reference come last."""
+    suite = analysis.suite
+    tables = (
+        price_table(analysis),
+        diff_table(analysis),
+        warning_table(suite),
+        cost_table(suite),
+        training_table(suite),
+        *law_tables(analysis),
+        repeated_table(analysis),
+        machine_table(suite),
+        product_table(suite),
+        operator_table(suite),
+        cell_table(suite),
+        setting_table(suite),
+    )
+    return tuple(table for table in tables if table.rows or table.note)
