@@ -3,7 +3,7 @@
 import pytest
 from factories import make_suite
 
-from scalemark.report.what_if import advice, option_name, what_if_table
+from scalemark.report.tables.what_if import advice, option_name, what_if_table
 from scalemark.schema import Analysis, Estimate, LossEffect, ModelConfig, WhatIf, Workload
 
 BASE = Workload(

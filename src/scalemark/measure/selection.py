@@ -105,12 +105,16 @@ class Plan:
     @property
     def expected_s(self) -> float:
         """Seconds of all passes, with the rounds that the budget allows."""
-        blocks_s = sum(map(self._expected_block_s, range(self.n_blocks)))
+        for_blocks_s = self.budget_s - self._before_blocks_s - self.energy_s
+        blocks_s = 0.0
+        for index in range(self.n_blocks):
+            share_s = (for_blocks_s - blocks_s) / (self.n_blocks - index)
+            blocks_s += self._expected_block_s(index, share_s - self.block_overhead_s)
         return self._before_blocks_s + blocks_s + self.energy_s
 
-    def _expected_block_s(self, index: int) -> float:
+    def _expected_block_s(self, index: int, cells_s: float) -> float:
         cells = in_block(self.cells, index)
-        rounds_s = allot(cells, lambda cell: cell.round_s, self._block_s)
+        rounds_s = allot(cells, lambda cell: cell.round_s, cells_s)
         return self.block_overhead_s + sum(cell.start_s for cell in cells) + sum(rounds_s)
 
     @property
@@ -123,11 +127,6 @@ class Plan:
     def energy_s(self) -> float:
         """Seconds of the energy pass, after the blocks."""
         return self.worker_s + ENERGY_PASS_S + sum(map(energy_pass_s, self.cells)) if self.energy else 0.0
-
-    @property
-    def _block_s(self) -> float:
-        left_s = self.budget_s - self._before_blocks_s - self.energy_s
-        return left_s / self.n_blocks - self.block_overhead_s
 
 
 def in_block(cells: Iterable[PlannedCell], index: int) -> list[PlannedCell]:

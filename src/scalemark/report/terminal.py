@@ -15,6 +15,7 @@ from scalemark.report.tables import (
     price_table,
     training_table,
     warning_table,
+    what_if_table,
 )
 from scalemark.schema import Analysis
 
@@ -44,6 +45,7 @@ def _tables(analysis: Analysis) -> list[Table]:
     diff = diff_table(analysis)
     tables = [
         cost_table(suite),
+        what_if_table(analysis, largest_only=True),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),

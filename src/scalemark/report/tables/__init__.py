@@ -14,6 +14,7 @@ from scalemark.report.tables.run import setting_table, warning_table
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.tables.training import repeated_table, run_model, training_table
 from scalemark.report.tables.verdicts import diff_table
+from scalemark.report.tables.what_if import what_if_table
 from scalemark.schema import Analysis
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "setting_table",
     "training_table",
     "warning_table",
+    "what_if_table",
 ]
 
 
@@ -50,6 +52,7 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
         diff_table(analysis),
         warning_table(suite),
         cost_table(suite),
+        what_if_table(analysis),
         training_table(suite),
         *law_tables(analysis),
         repeated_table(analysis),

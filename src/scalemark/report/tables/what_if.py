@@ -6,7 +6,8 @@ What it advises follows from the numbers alone: an interval that reaches across 
 from collections.abc import Sequence
 
 from scalemark.report.numbers import with_interval
-from scalemark.report.tables import Column, Table
+from scalemark.report.tables.cost import batch_of
+from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, Estimate, LossEffect, WhatIf, Workload
 from scalemark.units import MISSING, format_percent, significant
 
@@ -35,7 +36,7 @@ def _row(found: WhatIf) -> tuple[str, ...]:
     work = found.workload
     return (
         work.rung,
-        f"{work.batch} × {work.seq_len}",
+        batch_of(work),
         option_name(work),
         MISSING if found.time_ratio is None else with_interval(found.time_ratio, _times),
         MISSING if found.memory_ratio is None else _times(found.memory_ratio),
