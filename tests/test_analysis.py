@@ -132,3 +132,52 @@ def test_a_baseline_is_compared_and_its_absence_has_a_reason(suite: Suite) -> No
     assert analyse(slower, bare).diff.verdict == "regressed"
     assert analyse(bare, None, "none was kept").diff is None
     assert analyse(bare, None, "none was kept").no_diff_reason == "none was kept"
+
+
+def test_a_steps_time_is_split_for_each_model_of_one_batch_and_for_each_that_is_priced(analysis: Analysis) -> None:
+    """Two more batches of d4w256 are in the suite: they are no bar of their own."""
+    names = [split.model.name for split in analysis.splits]
+    assert len(set(names)) == len(names) == 9 + 4 + 4
+    assert {split.model.name for split in analysis.splits if split.measured_s is None} == {
+        tag.model.name for tag in analysis.prices[1:]
+    }
+    sizes = [split.params_non_embedding for split in analysis.splits]
+    assert sizes == sorted(sizes)
+
+
+def test_a_split_adds_up_to_the_price_of_the_same_step(analysis: Analysis) -> None:
+    predicted_s = {split.model.name: split.predicted_s for split in analysis.splits}
+    for tag in analysis.prices:
+        assert predicted_s[tag.model.name] == pytest.approx(tag.step_s.value)
+
+
+def test_the_split_finds_what_the_time_was_made_of(analysis: Analysis) -> None:
+    """Layers and FLOPs at known rates, and nothing else: of the largest, the products take nearly all."""
+    split = next(split for split in analysis.splits if split.model.name == "d9w576")
+    true_layers_s = 9 * factories.TRUE_SECONDS_PER_LAYER
+    flops_s = sum(term.seconds.value for term in split.terms if term.name.endswith("_per_flop"))
+    assert flops_s == pytest.approx(factories.true_step_s(split.model) - true_layers_s, rel=0.05)
+
+
+def test_term_curves_add_up_to_the_curve_of_the_law(analysis: Analysis) -> None:
+    terms = [[point.y.value for point in curve] for curve in analysis.term_curves.values()]
+    added = [sum(values) for values in zip(*terms, strict=True)]
+    assert added == pytest.approx([point.y.value for point in analysis.curves["step_time"]])
+
+
+def test_a_usable_loss_law_has_a_map_and_one_that_is_not_has_none(analysis: Analysis, suite: Suite) -> None:
+    assert analysis.isoloss and analysis.isoloss.contours
+    assert analyse(suite.model_copy(update={"training_runs": ()})).isoloss is None
+
+
+def test_each_budget_has_a_plan_or_a_reason(analysis: Analysis) -> None:
+    planned = {f"{plan.amount:g} h" for plan in analysis.plans}
+    assert planned | set(analysis.missing_plans) == {"1 h", "8 h", "24 h"}
+    assert not planned & set(analysis.missing_plans)
+
+
+def test_each_law_has_the_residuals_of_what_it_was_fitted_to(analysis: Analysis) -> None:
+    assert {kind: len(found) for kind, found in analysis.residuals.items()} == {
+        law.kind: law.n for law in analysis.laws
+    }
+    assert analysis.noise and analysis.noise.n_cells == len(analysis.suite.cells)

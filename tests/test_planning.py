@@ -15,7 +15,7 @@ import scalemark
 from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError
 from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
-from scalemark.planning import REFUSED_BEYOND, Grounds, plan, survey
+from scalemark.planning import REFUSED_BEYOND, Grounds, plan, plan_hours, survey
 from scalemark.schema import CorpusFacts, Energy, ModelConfig, PlannedTraining, Suite, TrainingPlan, TrainingRun
 
 BATCH, SEQ_LEN, THREADS = 8, 128, 2
@@ -273,3 +273,30 @@ def test_planning_does_not_load_torch() -> None:
 def test_errors_are_of_the_one_tree() -> None:
     with pytest.raises(ScalemarkError):
         plan("/nowhere/suite.json", hours=1.0)
+
+
+# --- several budgets --------------------------------------------------------------------------------------------------
+
+
+def test_each_budget_of_several_has_the_plan_that_it_has_alone() -> None:
+    """With laws that were fitted before, as without: nothing hangs on who fitted them."""
+    laws = {law.kind: law for law in (grounds().loss_law, grounds().time.law)}
+    plans, missing = plan_hours(make_suite(), (HOURS, 2 * HOURS), laws)
+    assert missing == {}
+    assert plans == (plan(grounds(), hours=HOURS), plan(grounds(), hours=2 * HOURS))
+
+
+def test_a_budget_that_leads_too_far_has_a_reason_and_the_others_their_plans() -> None:
+    laws = {law.kind: law for law in (grounds().loss_law, grounds().time.law)}
+    plans, missing = plan_hours(make_suite(), (HOURS, 1e6), laws)
+    assert [one.amount for one in plans] == [HOURS]
+    assert set(missing) == {"1e+06 h"}
+    assert "beyond what was measured" in missing["1e+06 h"]
+
+
+def test_a_suite_without_a_loss_law_has_one_reason_for_all_budgets() -> None:
+    untrained = make_suite().model_copy(update={"training_runs": ()})
+    plans, missing = plan_hours(untrained, (1.0, 8.0))
+    assert plans == ()
+    assert set(missing) == {"1 h", "8 h"}
+    assert len(set(missing.values())) == 1

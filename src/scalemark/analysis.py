@@ -3,16 +3,29 @@
 The joint between fit, diff and report: the one place that picks which cells a law is fitted to and how far it is drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from scalemark.errors import FitError
-from scalemark.fit.cost_law import Limits, fit_energy_law, fit_memory_law, fit_time_law, predict
+from scalemark.fit.cost_law import (
+    Limits,
+    counted_of,
+    fit_energy_law,
+    fit_memory_law,
+    fit_time_law,
+    predict,
+    term_times,
+    timed_cells,
+)
+from scalemark.fit.isoloss import isoloss
 from scalemark.fit.loss_law import fit_loss_law, frontier_curve
 from scalemark.fit.prediction import extrapolation
 from scalemark.fit.repeated import fit_repeated_law, repeated_text
+from scalemark.fit.residuals import residuals
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
+from scalemark.record.quiet import noise_of
 from scalemark.record.what_if import what_ifs
 from scalemark.schema import (
     Accounting,
@@ -25,7 +38,11 @@ from scalemark.schema import (
     LawKind,
     ModelConfig,
     PriceTag,
+    Residual,
     Suite,
+    TimeSplit,
+    TrainingPlan,
+    TrainingRun,
     Workload,
 )
 
@@ -38,6 +55,7 @@ CURVE_DEPTHS = (*range(1, 13), 14, 16, 18, 20, 24, 27, 32, 40, 48, 64)
 FARTHEST_COST_CURVE = 30.0
 # A law with open parameters may foretell all the same: of the hidden runs, so many inside their 90 % intervals.
 FORETOLD = 2 / 3
+PLANNED_HOURS = (1.0, 8.0, 24.0)
 
 
 def analyse(
@@ -54,12 +72,21 @@ def analyse(
     if any(run.config.unique_tokens for run in suite.training_runs):
         fits["repeated_loss"] = lambda: fit_repeated_law(suite.training_runs, seed)
     laws, missing = _fit_all(fits)
+    prices = _price_tags(laws, suite)
+    plans, missing_plans = _plans(suite, laws)
     return Analysis(
         suite=suite,
         laws=tuple(laws.values()),
         missing_laws=missing,
         curves=_curves(laws, suite),
-        prices=_price_tags(laws, suite),
+        term_curves=_term_curves(laws.get("step_time")),
+        prices=prices,
+        splits=_splits(laws.get("step_time"), cells, prices),
+        isoloss=isoloss(laws["loss"]) if "loss" in laws and is_usable(laws["loss"]) else None,
+        plans=plans,
+        missing_plans=missing_plans,
+        residuals=_residuals(laws, cells, suite.training_runs),
+        noise=noise_of(suite.cells),
         what_ifs=what_ifs(suite.cells),
         repeated=repeated_text(suite.training_runs),
         diff=_diff(suite, baseline),
@@ -111,15 +138,72 @@ def _curves(laws: dict[LawKind, Law], suite: Suite) -> dict[LawKind, tuple[Curve
 
 def _cost_curve(law: Law, suite: Suite) -> tuple[CurvePoint, ...]:
     """Along the diagonal at the ladder's batch, from the smallest rung fitted to well beyond the largest."""
-    points = []
-    for depth in CURVE_DEPTHS:
-        model = diagonal_shape(depth)
-        accounting = account(model, BATCH, SEQ_LEN)
-        distance = extrapolation(law, "params_non_embedding", accounting.params_non_embedding)
-        if distance <= FARTHEST_COST_CURVE:
-            x = float(accounting.params_non_embedding)
-            points.append(CurvePoint(x=x, y=_predict_cost(law, model, accounting, suite), extrapolation=distance))
-    return tuple(points)
+    return tuple(
+        CurvePoint(
+            x=float(accounting.params_non_embedding),
+            y=_predict_cost(law, model, accounting, suite),
+            extrapolation=_size_distance(law, accounting),
+        )
+        for model, accounting in _diagonal(law)
+    )
+
+
+def _diagonal(law: Law) -> list[tuple[ModelConfig, Accounting]]:
+    """The shapes that a cost curve is drawn through."""
+    models = [diagonal_shape(depth) for depth in CURVE_DEPTHS]
+    counted = [(model, account(model, BATCH, SEQ_LEN)) for model in models]
+    return [(model, one) for model, one in counted if _size_distance(law, one) <= FARTHEST_COST_CURVE]
+
+
+def _size_distance(law: Law, accounting: Accounting) -> float:
+    return extrapolation(law, "params_non_embedding", accounting.params_non_embedding)
+
+
+def _term_curves(law: Law | None) -> dict[str, tuple[CurvePoint, ...]]:
+    """Each term of the step time law where the law itself is drawn."""
+    if law is None:
+        return {}
+    counted = [accounting for _, accounting in _diagonal(law)]
+    curves: dict[str, list[CurvePoint]] = {}
+    for accounting, terms in zip(counted, term_times(law, counted), strict=True):
+        x, distance = float(accounting.params_non_embedding), _size_distance(law, accounting)
+        for term in terms:
+            curves.setdefault(term.name, []).append(CurvePoint(x=x, y=term.seconds, extrapolation=distance))
+    return {name: tuple(points) for name, points in curves.items()}
+
+
+def _splits(law: Law | None, cells: Sequence[Cell], prices: Sequence[PriceTag]) -> tuple[TimeSplit, ...]:
+    """Where the time goes of every step measured at the commonest batch, and of what is priced beyond, by size."""
+    if law is None:
+        return ()
+    timed = _commonest_batch(timed_cells(cells))
+    measured = {cell.workload.model for cell in timed}
+    counted = [(cell.workload, counted_of(cell), cell.typical_s) for cell in timed]
+    for tag in prices:
+        if tag.model not in measured:
+            workload = Workload(phase="step", model=tag.model, batch=BATCH, seq_len=SEQ_LEN)
+            counted.append((workload, account(tag.model, BATCH, SEQ_LEN), None))
+    found = [
+        TimeSplit(
+            model=workload.model,
+            batch=workload.batch,
+            seq_len=workload.seq_len,
+            params_non_embedding=accounting.params_non_embedding,
+            measured_s=measured_s,
+            terms=terms,
+            extrapolation=_size_distance(law, accounting),
+        )
+        for (workload, accounting, measured_s), terms in zip(
+            counted, term_times(law, [accounting for _, accounting, _ in counted]), strict=True
+        )
+        if workload.model and workload.batch and workload.seq_len
+    ]
+    return tuple(sorted(found, key=lambda split: (split.params_non_embedding, split.model.name)))
+
+
+def _commonest_batch(cells: Sequence[Cell]) -> list[Cell]:
+    counts = Counter((cell.workload.batch, cell.workload.seq_len) for cell in cells)
+    return [cell for cell in cells if (cell.workload.batch, cell.workload.seq_len) == counts.most_common(1)[0][0]]
 
 
 def _predict_cost(law: Law, model: ModelConfig, accounting: Accounting, suite: Suite) -> Estimate:
@@ -135,9 +219,28 @@ def _predict_cost(law: Law, model: ModelConfig, accounting: Accounting, suite: S
 
 
 def _loss_curve(law: Law) -> tuple[CurvePoint, ...]:
-    """The frontier, where the law is told or foretold what was hidden from it; its band says how uncertain it is."""
+    """The frontier, where the law can be used; its band says how uncertain it is."""
+    return frontier_curve(law) if is_usable(law) else ()
+
+
+def is_usable(law: Law) -> bool:
+    """Whether the law is told, or foretold what was hidden from it all the same."""
     foretold = law.holdout is not None and law.holdout.covered >= FORETOLD * len(law.holdout.errors)
-    return frontier_curve(law) if law.status == "ok" or foretold else ()
+    return law.status == "ok" or foretold
+
+
+def _residuals(
+    laws: Mapping[LawKind, Law], cells: Sequence[Cell], runs: Sequence[TrainingRun]
+) -> dict[LawKind, tuple[Residual, ...]]:
+    whole_text = [run for run in runs if run.config.unique_tokens is None]
+    return {kind: residuals(law, cells, whole_text) for kind, law in laws.items() if kind != "repeated_loss"}
+
+
+def _plans(suite: Suite, laws: Mapping[LawKind, Law]) -> tuple[tuple[TrainingPlan, ...], dict[str, str]]:
+    """What to train for each budget of hours, or why that is not known."""
+    from scalemark.planning import plan_hours  # it imports this module
+
+    return plan_hours(suite, PLANNED_HOURS, laws)
 
 
 def _price_tags(laws: dict[LawKind, Law], suite: Suite) -> tuple[PriceTag, ...]:

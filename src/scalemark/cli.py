@@ -360,6 +360,19 @@ def export(
 
 
 @app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write the schemas into.")] = Path("schema"),
+) -> None:
+    """Write the JSON schemas of suites, journals, diffs, fits and plans."""
+    from scalemark.record.json_schema import json_schemas
+    from scalemark.record.store import write_whole
+
+    for name, text in json_schemas().items():
+        write_whole(text, folder / name)
+        typer.echo(folder / name)
+
+
+@app.command()
 def report(
     suite: SuiteArgument = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page.")] = None,

@@ -6,16 +6,17 @@ The joint between fit, model and plan: the one place that picks what each of the
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalemark.analysis import TOKENS_PER_PARAMETER, ceilings_as_limits, law_cells, memory_limit_bytes
-from scalemark.errors import BudgetError, FitError, InputError
+from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError
 from scalemark.fit.cost_law import Limits, distance
 from scalemark.fit.forms import form_of
 from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
@@ -44,6 +45,7 @@ from scalemark.schema import (
     Estimate,
     Goal,
     Law,
+    LawKind,
     ModelConfig,
     PlannedTraining,
     Range,
@@ -93,9 +95,14 @@ def plan(
     goal, amount = _goal(hours, usd, kwh, loss, usd_per_hour)
     grounds = suite if isinstance(suite, Grounds) else survey(suite)
     choice = _choice(grounds, goal, sizes, _limit_bytes(grounds.suite, memory_gib), usd_per_hour, force)
+    return _plan(choice, goal, amount, sizes)
+
+
+def _plan(choice: "_Choice", goal: Goal, amount: float, sizes: Sequence[str] = ()) -> TrainingPlan:
+    grounds = choice.grounds
     index, steps, budget = _answer(choice, goal, amount)
     best = _planned(choice, index, steps, budget)
-    _refuse_far(best, force)
+    _refuse_far(best, choice.force)
     return TrainingPlan(
         suite_id=grounds.suite.id,
         machine=grounds.suite.machine.summary,
@@ -104,7 +111,7 @@ def plan(
         shared=grounds.time.shared,
         goal=goal,
         amount=amount,
-        usd_per_hour=usd_per_hour,
+        usd_per_hour=choice.usd_per_hour,
         best=best,
         time_to_loss_s=_time_to_loss(choice, index, steps, amount) if goal == "loss" else None,
         optimal_params=_optimal_params(choice, index, budget),
@@ -118,6 +125,28 @@ def plan(
         energy_reason=grounds.energy_reason,
         notes=notes(grounds, best),
     )
+
+
+def plan_hours(
+    suite: Suite, budgets_h: Sequence[float], laws: Mapping[LawKind, Law] = MappingProxyType({})
+) -> tuple[tuple[TrainingPlan, ...], dict[str, str]]:
+    """A plan for each budget that has one, and for the others the reason, by budget: '8 h'.
+
+    laws: of this suite, where they are fitted already.
+    """
+    try:
+        grounds = survey(suite, laws)
+    except ScalemarkError as error:
+        return (), {f"{hours:g} h": str(error) for hours in budgets_h}
+    choice = _choice(grounds, "hours", (), memory_limit_bytes(suite), None, False)
+    plans: list[TrainingPlan] = []
+    missing: dict[str, str] = {}
+    for hours in budgets_h:
+        try:
+            plans.append(_plan(choice, "hours", hours))
+        except ScalemarkError as error:
+            missing[f"{hours:g} h"] = str(error)
+    return tuple(plans), missing
 
 
 # --- what is asked ----------------------------------------------------------------------------------------------------
@@ -200,15 +229,19 @@ def _refuse_far(planned: PlannedTraining, force: bool) -> None:
 # --- what the suite tells ---------------------------------------------------------------------------------------------
 
 
-def survey(suite: Suite | Path | str) -> Grounds:
-    """Fit all that plans need; raises FitError where the suite tells no loss law or no cost."""
+def survey(suite: Suite | Path | str, laws: Mapping[LawKind, Law] = MappingProxyType({})) -> Grounds:
+    """Fit all that plans need; raises FitError where the suite tells no loss law or no cost.
+
+    laws: of this suite, where they are fitted already.
+    """
     suite = suite if isinstance(suite, Suite) else load_suite(Path(suite))
-    loss_law, trained = _loss_law(suite)
+    loss_law, trained = _loss_law(suite, laws.get("loss"))
     recipe = Counter(Recipe.of(run) for run in trained).most_common(1)[0][0]
     cells = law_cells(suite)
     limits = ceilings_as_limits(suite)
-    time = price_time(cells, trained, suite.settings, min(REPLICATES, len(loss_law.draws)), limits)
-    energy, energy_reason = _energy(suite, time, limits)
+    replicates = min(REPLICATES, len(loss_law.draws))
+    time = price_time(cells, trained, suite.settings, replicates, limits, laws.get("step_time"))
+    energy, energy_reason = _energy(suite, time, limits, laws.get("energy"))
     losses, repeats_are_told = _losses(suite, loss_law, len(time.loop_draws))
     return Grounds(
         suite=suite,
@@ -220,7 +253,7 @@ def survey(suite: Suite | Path | str) -> Grounds:
         time=time,
         energy=energy,
         energy_reason=energy_reason,
-        memory=MemoryPrice.of(cells, recipe, suite.settings.seed),
+        memory=MemoryPrice.of(cells, recipe, suite.settings.seed, laws.get("memory")),
     )
 
 
@@ -260,13 +293,13 @@ def _choice(
     return _Choice(grounds, models, counted, field, limit_bytes, usd_per_hour, force)
 
 
-def _loss_law(suite: Suite) -> tuple[Law, tuple[TrainingRun, ...]]:
-    """The law and the runs that it is fitted to; raises FitError."""
+def _loss_law(suite: Suite, law: Law | None) -> tuple[Law, tuple[TrainingRun, ...]]:
+    """The law, if it is not known yet, and the runs that it is fitted to; raises FitError."""
     trained = tuple(
         run for run in suite.training_runs if run.status == "ok" and run.config.model and not run.config.unique_tokens
     )
     try:
-        return fit_loss_law(suite.training_runs, suite.settings.seed), trained
+        return law or fit_loss_law(suite.training_runs, suite.settings.seed), trained
     except FitError as error:
         raise FitError(
             f"no plan without a loss law ({error}): `scalemark train --budget 20m` trains for one"
@@ -319,13 +352,13 @@ def _repeats(suite: Suite, replicates: int) -> tuple[float, Array, bool]:
     return told.estimate.value, rng.choice(np.array(law.draws)[:, place], size=replicates), True
 
 
-def _energy(suite: Suite, time: Prices, limits: Limits) -> tuple[Prices | None, str | None]:
+def _energy(suite: Suite, time: Prices, limits: Limits, law: Law | None) -> tuple[Prices | None, str | None]:
     """Joules of training, or why they are not known."""
     cells = law_cells(suite)
     if not cells:
         return None, "no step was timed, and so no energy counted"
     try:
-        return price_energy(cells, time, suite.settings.seed, limits), None
+        return price_energy(cells, time, suite.settings.seed, limits, law), None
     except FitError as error:
         return None, str(error)
 

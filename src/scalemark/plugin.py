@@ -11,6 +11,7 @@ whose `timer` reads them out, and `pedantic`. In a session without a `measured` 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -52,7 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--scale-fail-on",
         default="never",
         choices=("regressed", "inconclusive", "never"),
-        help="fail where the run is worse than the baseline, or also where that cannot be told (default: never)",
+        help="fail where the run is worse than the baseline, or also where that cannot be told (default: never);"
+        " cells that are inconclusive are timed once more, for up to half of the time again",
     )
     group.addoption(
         "--scale-seed", type=int, default=0, metavar="N", help="seed of data, models and orders (default 0)"
@@ -124,7 +126,8 @@ class ScalePlugin:
             request = self._request(items)
             if self.disabled:
                 return
-            self.against = self._baseline()
+            request = replace(request, against=self._baseline())
+            self.against = request.against
             self._measure(request)
         _mark(items, self)
 
@@ -163,6 +166,7 @@ class ScalePlugin:
         return " ".join([*filter(None, given), *files]) or None
 
     def _measure(self, request: "Request") -> None:
+        from scalemark.rechecking import recheck
         from scalemark.session import describe, finish, measure, start
 
         terminal: Any = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -174,6 +178,8 @@ class ScalePlugin:
         complete = False
         try:
             measure(self.session, ProgressLine(terminal, self.session.expected_s))
+            if self.config.getoption("scale_fail_on") != "never":
+                recheck(self.session, terminal.write_line)
             complete = True
         finally:  # whatever ends the run, Ctrl-C included, what was measured becomes a suite
             self.suite = finish(self.session, complete)

@@ -804,11 +804,22 @@ class Range(Frozen):
     high: float
 
 
+class HiddenRow(Frozen):
+    """A measurement that was hidden from a fit, and what was predicted for it. row: its number, from 1."""
+
+    row: PositiveInt
+    measured: float
+    predicted: float
+    low: float
+    high: float
+
+
 class Holdout(Frozen):
     """The largest measurements were hidden, the law refitted, and these predicted. errors: predicted/measured − 1.
 
     above: the largest value of the variable that was kept. reach: the largest hidden one over it. rivals: errors of
-    simpler laws that were fitted to the same rows and predicted the same ones.
+    simpler laws that were fitted to the same rows and predicted the same ones. rows: one for each error, numbered as
+    the law's residuals are.
     """
 
     variable: str
@@ -817,6 +828,7 @@ class Holdout(Frozen):
     covered: int
     reach: PositiveFloat | None = None
     rivals: dict[str, tuple[float, ...]] = {}
+    rows: tuple[HiddenRow, ...] = ()
 
 
 class Law(Frozen):
@@ -849,16 +861,6 @@ class Objective(Frozen):
     name: str
     delta: PositiveFloat | None = None
     value: float
-
-
-class HiddenRow(Frozen):
-    """A measurement that was hidden from a fit, and what was predicted for it. row: its number, from 1."""
-
-    row: PositiveInt
-    measured: float
-    predicted: float
-    low: float
-    high: float
 
 
 class HiddenRows(Frozen):
@@ -989,6 +991,102 @@ class CurvePoint(Frozen):
     x: float
     y: Estimate
     extrapolation: float = 1.0
+
+
+class TermTime(Frozen):
+    """What one term of a step time law takes of one step.
+
+    Where terms overlap it is the size of the term times the derivative of the whole by it: what is hidden behind
+    another term counts little, and all terms add up to the step even so (Euler's theorem on homogeneous functions).
+    share: of the law's own time of the step, replicate by replicate, so that no end is above 1.
+    """
+
+    name: str
+    meaning: str
+    seconds: Estimate
+    share: Estimate
+
+
+class TimeSplit(Frozen):
+    """Where the time of one step goes by the step time law, and how long it was measured to take.
+
+    measured_s: None for a model that is only priced. extrapolation: as in `PriceTag`.
+    """
+
+    model: ModelConfig
+    batch: PositiveInt
+    seq_len: PositiveInt
+    params_non_embedding: int
+    measured_s: Estimate | None = None
+    terms: tuple[TermTime, ...]
+    extrapolation: float
+
+    @property
+    def predicted_s(self) -> float:
+        """The law's time of the step: all terms together."""
+        return sum(term.seconds.value for term in self.terms)
+
+
+class LossPlace(Frozen):
+    """A model size and a number of tokens. extrapolation: how far beyond the trained runs, 1 among them."""
+
+    params: PositiveFloat
+    tokens: PositiveFloat
+    extrapolation: float = 1.0
+
+
+class Contour(Frozen):
+    """Where the loss law says one loss is reached, from small models to large ones."""
+
+    loss: PositiveFloat
+    places: tuple[LossPlace, ...]
+
+
+class IsoLoss(Frozen):
+    """The loss law as a map over parameters (non-embedding) and tokens.
+
+    optimal: the sizes and tokens that reach the lowest loss for their compute, 6·N·D, smallest first.
+    """
+
+    contours: tuple[Contour, ...]
+    optimal: tuple[LossPlace, ...]
+
+
+class Residual(Frozen):
+    """One measurement beside what its law says of it.
+
+    subject: workload or training run. x: non-embedding parameters, or FLOPs of a training run. predicted: with the
+    interval of a new measurement. foretold: what the law said of it when it was hidden, for those that were.
+    """
+
+    subject: str
+    x: PositiveFloat
+    measured: Estimate
+    predicted: Estimate
+    foretold: Estimate | None = None
+
+    @property
+    def ratio(self) -> Estimate:
+        """Measured over predicted, with the interval of the measurement."""
+        return self.measured.scaled(1 / self.predicted.value)
+
+
+class Noise(Frozen):
+    """How quiet the run was.
+
+    n_rounds: timed, in all cells. tagged: of them, by what disturbed them. half_width: of the cells' times, relative;
+    the median with the smallest and the largest. widest: the cell of the largest. references_s: of each kernel that ran
+    beside the rounds, its median and what 90 % of its readings lay between. shift: corrected over measured time, the
+    median of the cells with the smallest and the largest.
+    """
+
+    n_cells: NonNegativeInt
+    n_rounds: NonNegativeInt
+    tagged: dict[Tag, int] = {}
+    half_width: Estimate | None = None
+    widest: str | None = None
+    references_s: dict[Reference, Estimate] = {}
+    shift: Estimate | None = None
 
 
 class PriceTag(Frozen):
@@ -1258,14 +1356,23 @@ class WhatIf(Frozen):
 class Analysis(Frozen):
     """Everything a report says: the suite and what was derived from it. The report draws this and computes nothing.
 
-    curves: by law kind, the law with its band over its domain and beyond.
+    curves: by law kind, the law with its band over its domain and beyond. term_curves: the same for each term of the
+    step time law. splits: where a step's time goes, smallest model first. residuals: by law kind. missing_plans: by
+    budget ('24 h'), why there is no plan for it.
     """
 
     suite: Suite
     laws: tuple[Law, ...] = ()
     missing_laws: dict[LawKind, str] = {}
     curves: dict[LawKind, tuple[CurvePoint, ...]] = {}
+    term_curves: dict[str, tuple[CurvePoint, ...]] = {}
     prices: tuple[PriceTag, ...] = ()
+    splits: tuple[TimeSplit, ...] = ()
+    isoloss: IsoLoss | None = None
+    plans: tuple[TrainingPlan, ...] = ()
+    missing_plans: dict[str, str] = {}
+    residuals: dict[LawKind, tuple[Residual, ...]] = {}
+    noise: Noise | None = None
     what_ifs: tuple[WhatIf, ...] = ()
     repeated: RepeatedText | None = None
     diff: Diff | None = None

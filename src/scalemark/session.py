@@ -33,6 +33,7 @@ from scalemark.schema import (
     Accounting,
     Analysis,
     JournalEntry,
+    Machine,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -69,7 +70,8 @@ class Request:
 
     corpus, tokenizer: what is trained on, as `open_corpus` takes it. out: the run's own folder, where an interrupted
     run goes on; None for a new one below `results_root`. jobs, threads_per_job: how many models are trained at a time;
-    None for one on each core, or one on a GPU.
+    None for one on each core, or one on a GPU. against: what the run will be compared with, whose cells come
+    first; auto is the newest baseline of this machine.
     """
 
     workloads: tuple[Workload, ...]
@@ -85,6 +87,7 @@ class Request:
     out: Path | None = None
     jobs: int | None = None
     threads_per_job: int | None = None
+    against: Suite | Literal["auto", "none"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Session:
     """A run under way: planned, its folder made, its journal begun.
 
     trainings: all that could be trained; trained: keys of those that an earlier part of this run has trained; goes_on:
-    whether a later run may go on in its folder.
+    whether a later run may go on in its folder. baseline: what the run will be compared with.
     """
 
     folder: RunFolder
@@ -109,6 +112,7 @@ class Session:
     budget_s: float
     started_s: float
     goes_on: bool
+    baseline: Suite | None = None
 
     @property
     def expected_s(self) -> float:
@@ -158,12 +162,16 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     )
     workshop = _workshop(request, folder, site, scouted, corpus)
     pace = find_pace(workshop) if any(config.model for config in trainings) else None
+    machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
+    baseline = find_baseline(request.results_root, machine.id) if request.against == "auto" else request.against
+    baseline = baseline if isinstance(baseline, Suite) else None
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
-    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s)
+    wanted = _cells_of(baseline, machine)
+    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s, wanted)
     if not plan.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    journal = _begin(request, folder, site, scouted, corpus, plan.n_blocks, earlier)
+    journal = _begin(_run_started(request, folder, site, scouted, corpus, machine, plan.n_blocks), folder, earlier)
     return Session(
         folder,
         journal,
@@ -179,7 +187,15 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         request.budget_s,
         started_s,
         goes_on=request.out is not None,
+        baseline=baseline,
     )
+
+
+def _cells_of(baseline: Suite | None, machine: Machine) -> frozenset[str]:
+    """Keys of what a baseline of this machine has measured."""
+    if baseline is None or baseline.machine.id != machine.id:
+        return frozenset()
+    return frozenset(cell.workload.key for cell in baseline.cells if cell.status == "ok")
 
 
 def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
@@ -210,12 +226,13 @@ def _plan(
     pace: Pace | None,
     slots: int,
     left_s: float,
+    wanted: frozenset[str] = frozenset(),
 ) -> tuple[Plan, GridPlan]:
     """Share the time between timing and training; what one does not need, the other gets."""
     step_s = pace.step_s if pace else _no_step
     wanted_s = plan_grid(trainings, step_s, math.inf, slots, trained).needed_s
     timing_s = max(left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s), min(TIMING_AT_LEAST_S, left_s))
-    plan = plan_campaign(workloads, scouted, timing_s)
+    plan = plan_campaign(workloads, scouted, timing_s, wanted)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
     return plan, plan_grid(trainings, step_s, training_s, slots, trained)
 
@@ -233,22 +250,13 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def _begin(
-    request: Request,
-    folder: RunFolder,
-    site: Site,
-    scouted: Scouted,
-    corpus: Corpus,
-    n_blocks: int,
-    earlier: Sequence[JournalEntry],
-) -> Journal:
+def _begin(started: RunStarted, folder: RunFolder, earlier: Sequence[JournalEntry]) -> Journal:
     """The journal, with what this run starts with; raises InputError where what it goes on from is of another kind."""
-    started = _run_started(request, folder, site, scouted, corpus, n_blocks)
-    find_baseline(request.results_root, started.machine.id)  # one that cannot be read is found now, not at the end
     journal = Journal(folder.journal_path)
     if earlier and isinstance(earlier[0], RunStarted):
         _check_same(earlier[0], started, folder)
-        journal.append(RunResumed(created=started.created, commit=started.commit, budget_s=request.budget_s))
+        resumed = RunResumed(created=started.created, commit=started.commit, budget_s=started.settings.budget_s)
+        journal.append(resumed)
     else:
         journal.append(started)
     return journal
@@ -267,7 +275,13 @@ def _check_same(before: RunStarted, now: RunStarted, folder: RunFolder) -> None:
 
 
 def _run_started(
-    request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus, n_blocks: int
+    request: Request,
+    folder: RunFolder,
+    site: Site,
+    scouted: Scouted,
+    corpus: Corpus,
+    machine: Machine,
+    n_blocks: int,
 ) -> RunStarted:
     settings = Settings(
         budget_s=request.budget_s,
@@ -285,7 +299,7 @@ def _run_started(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         scalemark_version=scalemark.__version__,
         commit=_commit(),
-        machine=fingerprint(scouted.facts, site.threads, affinity=site.affinity),
+        machine=machine,
         settings=settings,
         corpus=corpus.facts,
         fake=bool(faked_sources()),

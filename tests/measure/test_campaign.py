@@ -101,6 +101,18 @@ def test_losses_are_taken_of_what_is_compared_and_a_cell_of_few_blocks_is_left_o
     assert sorted(blocks) == sorted([(compared.key, 0), (other.key, 0), (other.key, 1)])
 
 
+def test_a_second_look_adds_blocks_of_its_cells_and_of_the_kernels_and_observes_nothing_else(site):
+    entries: list[JournalEntry] = []
+    cell = workload("well_behaved", width=8)
+    plan = Plan((PlannedCell(cell, None, 0.001),), (), budget_s=12, energy=False, worker_s=3.0)
+    Campaign(plan, site, entries.append, lambda _: None, "no counter here").time_again(first=5)
+    assert [(entry.key, entry.block.index) for entry in of(BlockMeasured, entries)] == [
+        (cell.key, i) for i in (5, 6, 7)
+    ]
+    assert {kernel.block_index for kernel in of(KernelMeasured, entries)} == {5, 6, 7}
+    assert {type(entry) for entry in entries} == {BlockMeasured, KernelMeasured, WorkerStarted}
+
+
 def test_a_cell_that_fails_ends_with_its_reason_and_the_rest_go_on(site, monkeypatch):
     monkeypatch.setattr(campaign_module, "SILENCE_AT_LEAST_S", 8.0)
     monkeypatch.setattr(campaign_module, "SILENCE_FACTOR", 0.0)

@@ -67,6 +67,26 @@ def test_the_largest_rungs_are_the_first_to_go():
     assert all(cell.accounting.params_total < smallest_out for cell in plan.cells)
 
 
+def test_what_a_baseline_has_comes_before_what_is_cheaper():
+    without = plan_campaign(LADDER, scouted(), 45)
+    first_out = min(without.ruled_out, key=lambda cell: cell.accounting.params_total).workload
+    wanted = plan_campaign(LADDER, scouted(), 45, wanted={first_out.key})
+    assert first_out in [cell.workload for cell in wanted.cells]
+    assert plan_campaign(LADDER, scouted(), 45, wanted={"of another bench"}) == without
+
+
+def test_a_baseline_keeps_its_cells_where_the_machine_looks_a_little_slower_than_then_and_not_where_much():
+    base = plan_campaign(LADDER, scouted(), 60)
+    keys = {cell.workload.key for cell in base.cells}
+
+    def kept(slowness: float) -> set[str]:
+        plan = plan_campaign(LADDER, scouted(s_per_flop=slowness * 1e-11), 60, keys)
+        return {cell.workload.key for cell in plan.cells} & keys
+
+    assert kept(1.1) == keys
+    assert kept(3.0) < keys
+
+
 def test_what_cannot_fit_the_memory_is_never_run():
     plan = plan_campaign(LADDER, scouted(available_bytes=600 * 2**20), 10_000)
     statuses = {cell.workload.rung: cell.status for cell in plan.ruled_out}

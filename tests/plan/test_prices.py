@@ -60,10 +60,29 @@ def test_slow_moments_that_the_corrected_time_leaves_out_come_back() -> None:
     assert prices.steps([COUNTED])[0] == pytest.approx(1.2 * LOOP_RATIO * TRUE_STEP_S, rel=0.03)
 
 
-def slowed(cell: Cell, times: float) -> Cell:
+def test_a_run_of_minutes_meets_slow_moments_in_the_share_that_the_blocks_met_them() -> None:
+    """One block of three took twice as long: four thirds on the whole, though the typical block knows nothing of it."""
+    slow = [slowed(cell, 1.0, 1.0, 2.0) for cell in CELLS]
+    prices = price_time(slow, runs(3.0, threads=1, shared=True), SETTINGS, 100)
+    assert prices.steps([COUNTED])[0] == pytest.approx(4 / 3 * LOOP_RATIO * TRUE_STEP_S, rel=0.03)
+
+
+def test_a_process_that_is_slow_all_through_is_in_the_interval_though_no_block_is_slow_as_a_whole() -> None:
+    """In each block another third of the cells took half as long again: the next run may be like one of those."""
+    lucky = [
+        slowed(cell, *(1.5 if (index + turn) % 3 == 0 else 1.0 for turn in range(3)))
+        for index, cell in enumerate(CELLS)
+    ]
+    estimate = price_time(lucky, runs(3.0, threads=1, shared=True), SETTINGS, 300).of_run(COUNTED, 1000)
+    even = price_time(CELLS, runs(3.0, threads=1, shared=True), SETTINGS, 300).of_run(COUNTED, 1000)
+    assert estimate.high / estimate.value > 1.25 > even.high / even.value
+
+
+def slowed(cell: Cell, *times: float) -> Cell:
+    """Its rounds stretched, block by block; the corrected time stays."""
     blocks = [
-        Block(index=block.index, warmup_s=(), rounds_s=tuple(times * one for one in block.rounds_s), setup_s=0.0)
-        for block in cell.blocks
+        Block(index=index, warmup_s=(), rounds_s=tuple(factor * one for one in cell.blocks[0].rounds_s), setup_s=0.0)
+        for index, factor in enumerate(times)
     ]
     return cell.model_copy(update={"blocks": tuple(blocks), "corrected_s": cell.time_s})
 

@@ -10,20 +10,33 @@ from scalemark.schema import (
     Analysis,
     Cell,
     Comparison,
+    Contour,
     CurvePoint,
     Diff,
+    Energy,
     Estimate,
     Flops,
     Holdout,
+    IsoLoss,
     Law,
+    LawKind,
+    LossPlace,
     LossPoint,
     MeasurementWarning,
     ModelConfig,
+    Noise,
+    Operators,
     Parameter,
+    PlannedTraining,
     PriceTag,
     Range,
+    Residual,
+    Suite,
     TaskRef,
+    TermTime,
+    TimeSplit,
     TrainingConfig,
+    TrainingPlan,
     TrainingRun,
     Workload,
 )
@@ -177,3 +190,161 @@ def task_analysis() -> Analysis:
     run = TrainingRun(config=TrainingConfig(task=task, tokens=128), status="ok", curve=curve, validation_loss=0.5)
     suite = factories.make_suite().model_copy(update={"cells": (cell,), "training_runs": (run,)})
     return Analysis(suite=suite)
+
+
+# --- what follows from a suite with everything in it ------------------------------------------------------------------
+
+
+def make_split(depth: int, is_measured: bool = True) -> TimeSplit:
+    """Layers at their true cost and products at the true rate, each known to a tenth."""
+    model = diagonal_shape(depth)
+    seconds = {"per_layer_s": factories.TRUE_SECONDS_PER_LAYER * depth}
+    seconds["compute_s_per_flop"] = factories.true_step_s(model) - seconds["per_layer_s"]
+    whole_s = sum(seconds.values())
+    return TimeSplit(
+        model=model,
+        batch=2,
+        seq_len=256,
+        params_non_embedding=account(model, 2, 256).params_non_embedding,
+        measured_s=factories.estimate(1.02 * whole_s) if is_measured else None,
+        terms=tuple(
+            TermTime(
+                name=name,
+                meaning=f"all of {name}",
+                seconds=factories.estimate(value, 0.1),
+                share=factories.estimate(value / whole_s, 0.1),
+            )
+            for name, value in seconds.items()
+        ),
+        extrapolation=_reach(model),
+    )
+
+
+def make_term_curves(depths: tuple[int, ...]) -> dict[str, tuple[CurvePoint, ...]]:
+    splits = [make_split(depth) for depth in depths]
+    return {
+        name: tuple(
+            CurvePoint(x=split.params_non_embedding, y=split.terms[place].seconds, extrapolation=split.extrapolation)
+            for split in splits
+        )
+        for place, name in enumerate(("per_layer_s", "compute_s_per_flop"))
+    }
+
+
+def make_isoloss() -> IsoLoss:
+    """Two lines that leave the fitted range on their way, and a line through their middle."""
+    sizes = (1e4, 1e5, 1e6, 1e7)
+    lines = [
+        tuple(LossPlace(params=n, tokens=scale / n**0.5, extrapolation=max(1.0, n / 1e6)) for n in sizes)
+        for scale in (1e8, 1e9)
+    ]
+    contours = tuple(Contour(loss=loss, places=places) for loss, places in zip((1.6, 1.4), lines, strict=True))
+    return IsoLoss(contours=contours, optimal=tuple(LossPlace(params=n, tokens=20 * n) for n in sizes))
+
+
+def make_plan(hours: float, loss: float = 1.5, beyond: float = 1.0) -> TrainingPlan:
+    def planned(factor: float) -> PlannedTraining:
+        seconds = 3600 * hours * factor
+        return PlannedTraining(
+            model=ModelConfig(n_layer=4, d_model=64, n_head=4),
+            batch=8,
+            seq_len=128,
+            params_total=230_000,
+            params_non_embedding=197_000,
+            tokens=int(1e6 * hours * factor),
+            n_steps=1000,
+            loss=factories.estimate(loss * factor**-0.05, 0.05),
+            time_s=factories.estimate(seconds, 0.1),
+            memory_bytes=factories.estimate(2.0**24),
+            regret=Estimate(value=0.0, low=0.0, high=0.01),
+            loss_extrapolation=beyond * max(1.0, factor),
+            cost_extrapolation=1.0,
+        )
+
+    return TrainingPlan(
+        suite_id="s",
+        machine="a machine",
+        device="cpu",
+        threads=2,
+        shared=False,
+        goal="hours",
+        amount=hours,
+        best=planned(1.0),
+        optimal_params=factories.estimate(2e5, 0.3),
+        near_optimal=Range(low=1.5e5, high=3e5),
+        near_optimal_excess=0.005,
+        rule_tokens_per_parameter=20,
+        front=(planned(0.1), planned(1.0), planned(10.0)),
+    )
+
+
+def make_residuals(kind: LawKind, subjects: tuple[str, ...], value: float) -> tuple[Residual, ...]:
+    """A hundredth off, above and below in turn; the last was foretold three hundredths too low."""
+    found = [
+        Residual(
+            subject=subject,
+            x=10.0 ** (place + 5),
+            measured=factories.estimate(value * (1 + 0.01 * (-1) ** place)),
+            predicted=factories.estimate(value, 0.05),
+        )
+        for place, subject in enumerate(subjects)
+    ]
+    foretold = factories.estimate(found[-1].measured.value / 1.03, 0.02)
+    return (*found[:-1], found[-1].model_copy(update={"foretold": foretold}))
+
+
+def make_noise() -> Noise:
+    return Noise(
+        n_cells=40,
+        n_rounds=2000,
+        tagged={"stolen": 100, "preempted": 10},
+        half_width=Estimate(value=0.02, low=0.005, high=0.31),
+        widest="d1w64/optimizer/cpu",
+        references_s={"gemm": Estimate(value=1.6e-3, low=1.4e-3, high=2.7e-3)},
+        shift=Estimate(value=0.99, low=0.8, high=1.1),
+    )
+
+
+def everything_counted(suite: Suite) -> Suite:
+    """Operators and energy in every step."""
+    cells = []
+    for cell in suite.cells:
+        assert cell.accounting and cell.time_s
+        moved = int(cell.accounting.flops.model_flops("step") / 20)
+        joules = cell.time_s.scaled(100.0)
+        changes = {
+            "operators": Operators(calls={"aten.mm": 10}, bytes_read=moved // 2, bytes_written=moved // 2),
+            "energy": Energy(status="ok", joules_per_round=joules, source="nvml", domain="gpu 0", method="difference"),
+        }
+        cells.append(cell.model_copy(update=changes))
+    return suite.model_copy(update={"cells": tuple(cells)})
+
+
+@pytest.fixture(scope="session")
+def full_analysis(analysis: Analysis) -> Analysis:
+    """All that a report can hold: every chart and every table has something to show."""
+    suite = everything_counted(analysis.suite)
+    steps = tuple(cell.workload.key for cell in suite.cells[-3:] + suite.cells[:9])
+    curves = {
+        **analysis.curves,
+        "energy": tuple(p.model_copy(update={"y": p.y.scaled(100)}) for p in analysis.curves["step_time"]),
+    }
+    laws = tuple(analysis.laws[0].model_copy(update={"kind": kind, "residual_sd": 0.01}) for kind in KINDS)
+    return analysis.model_copy(
+        update={
+            "suite": suite,
+            "laws": laws,
+            "missing_laws": {},
+            "curves": curves,
+            "term_curves": make_term_curves((*range(1, 10), 12, 16, 20)),
+            "splits": (*map(make_split, range(1, 10)), make_split(12, is_measured=False)),
+            "isoloss": make_isoloss(),
+            "plans": (make_plan(1.0), make_plan(8.0, 1.3, 4.0)),
+            "missing_plans": {"24 h": "that lies 600 times beyond what was measured: train larger models"},
+            "residuals": {kind: make_residuals(kind, steps, 1.5) for kind in KINDS},
+            "noise": make_noise(),
+        }
+    )
+
+
+KINDS: tuple[LawKind, ...] = ("step_time", "memory", "energy", "loss")

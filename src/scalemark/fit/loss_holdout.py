@@ -15,8 +15,8 @@ import numpy as np
 from scalemark.errors import FitError
 from scalemark.fit.forms import CHINCHILLA, Form
 from scalemark.fit.loss_fit import LossFit, fit_form, fit_law
-from scalemark.fit.prediction import predict_with_scatter, residual_sd
-from scalemark.fit.rows import Rows
+from scalemark.fit.prediction import hidden_rows, predict_with_scatter, residual_sd
+from scalemark.fit.rows import Labels, Rows
 from scalemark.fit.solver import Array
 from scalemark.schema import Estimate, Holdout, TrainingRun
 
@@ -27,9 +27,11 @@ HIDDEN_SHARE = 0.25
 class HiddenRuns:
     """The hidden runs, in the order of their compute, and what was predicted for them.
 
-    apart: the smallest hidden compute over the largest kept. covered: how many lay inside their 90 % intervals.
+    rows: their places among all runs, from 0. apart: the smallest hidden compute over the largest kept. covered: how
+    many lay inside their 90 % intervals.
     """
 
+    rows: tuple[int, ...]
     params: tuple[float, ...]
     tokens: tuple[float, ...]
     measured: tuple[float, ...]
@@ -73,6 +75,7 @@ class HiddenRuns:
             errors=self.errors,
             covered=self.covered,
             reach=self.reach,
+            rows=hidden_rows(self.rows, self.measured, self.predicted),
         )
 
 
@@ -86,42 +89,50 @@ def hold_out_largest(runs: Iterable[TrainingRun], seed: int = 0, apart: float = 
 
 def predict_hidden(rows: Rows, seed: int = 0, apart: float = 1.0, form: Form | None = None) -> HiddenRuns:
     """As `hold_out_largest`, of rows. form: None for the one that the kept rows ask for."""
-    hidden_rows, kept_rows = split_largest(rows, apart)
-    return _foretell(kept_rows, hidden_rows, seed, form)
+    hidden, kept = split_largest(rows, apart)
+    places = by_compute(rows)[len(rows) - len(hidden) :]
+    return _foretell(kept, hidden, places, seed, form)
 
 
 def predict_above(rows: Rows, above_flops: float, seed: int = 0, form: Form | None = None) -> HiddenRuns:
     """The rows of more compute than this, predicted from the others; raises FitError where either are too few."""
-    rows = rows.only(np.argsort(rows.compute_flops, kind="stable"))
+    order = by_compute(rows)
+    rows = rows.only(order)
     hidden = rows.compute_flops > above_flops
-    return _foretell(rows.only(~hidden), rows.only(hidden), seed, form)
+    return _foretell(rows.only(~hidden), rows.only(hidden), order[hidden], seed, form)
 
 
-def _foretell(kept_rows: Rows, hidden_rows: Rows, seed: int, form: Form | None) -> HiddenRuns:
+def by_compute(rows: Rows) -> Labels:
+    """Places of the rows, smallest compute first."""
+    return np.argsort(rows.compute_flops, kind="stable")
+
+
+def _foretell(kept_rows: Rows, unseen_rows: Rows, places: Labels, seed: int, form: Form | None) -> HiddenRuns:
     fewest = (form or CHINCHILLA).fewest_rows
-    if len(kept_rows) < fewest or not len(hidden_rows):
+    if len(kept_rows) < fewest or not len(unseen_rows):
         raise FitError(
-            f"{len(kept_rows) + len(hidden_rows)} training runs leave {len(kept_rows)} to predict {len(hidden_rows)} "
+            f"{len(kept_rows) + len(unseen_rows)} training runs leave {len(kept_rows)} to predict {len(unseen_rows)} "
             f"larger ones from, and it takes {fewest}: train more token counts, or raise the budget"
         )
     fit = fit_form(form, kept_rows, seed) if form else fit_law(kept_rows, seed)
     above = float(kept_rows.compute_flops.max())
     return HiddenRuns(
-        params=_floats(hidden_rows.params),
-        tokens=_floats(hidden_rows.tokens),
-        measured=_floats(hidden_rows.loss),
-        predicted=_predictions(fit, kept_rows, hidden_rows),
-        unseen_size=tuple(bool(unseen) for unseen in ~np.isin(hidden_rows.params, kept_rows.params)),
+        rows=tuple(int(place) for place in places),
+        params=_floats(unseen_rows.params),
+        tokens=_floats(unseen_rows.tokens),
+        measured=_floats(unseen_rows.loss),
+        predicted=_predictions(fit, kept_rows, unseen_rows),
+        unseen_size=tuple(bool(unseen) for unseen in ~np.isin(unseen_rows.params, kept_rows.params)),
         n_kept=len(kept_rows),
         above_flops=above,
-        apart=float(hidden_rows.compute_flops.min()) / above,
-        reach=float(hidden_rows.compute_flops.max()) / above,
+        apart=float(unseen_rows.compute_flops.min()) / above,
+        reach=float(unseen_rows.compute_flops.max()) / above,
     )
 
 
 def split_largest(rows: Rows, apart: float = 1.0) -> tuple[Rows, Rows]:
     """The hidden quarter, smallest compute first, and the rows that may be known when predicting it."""
-    rows = rows.only(np.argsort(rows.compute_flops, kind="stable"))
+    rows = rows.only(by_compute(rows))
     first_hidden = len(rows) - int(HIDDEN_SHARE * len(rows))
     hidden = np.arange(len(rows)) >= first_hidden
     if not hidden.any():

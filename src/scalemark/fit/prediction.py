@@ -1,8 +1,10 @@
 """Predictions with intervals: how uncertain the law is, and how far single measurements scatter about it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from scalemark.schema import Estimate, Law, Range
+from scalemark.schema import Estimate, HiddenRow, Law, Range
 from scalemark.stats import percentile_interval
 
 _SEED = 0
@@ -33,3 +35,11 @@ def extrapolation(law: Law, variable: str, value: float) -> float:
     """How many times beyond the fitted range of this variable; 1 inside it."""
     span = law.domain[variable]
     return max(1.0, value / span.high, span.low / value)
+
+
+def hidden_rows(rows: Iterable[int], measured: Iterable[float], predicted: Iterable[Estimate]) -> tuple[HiddenRow, ...]:
+    """What was hidden beside what was said of it; rows: places among all measurements, from 0."""
+    return tuple(
+        HiddenRow(row=int(row) + 1, measured=float(value), predicted=one.value, low=one.low, high=one.high)
+        for row, value, one in zip(rows, measured, predicted, strict=True)
+    )

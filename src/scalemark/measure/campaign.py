@@ -116,14 +116,22 @@ class Campaign:
         deadline = time.monotonic() + self.plan.budget_s - self.plan.energy_s
         for planned in (*self.plan.ruled_out, *map(_planned, self.plan.cells)):
             self.record(planned)
-        self._run_pass("memory", 0, [CellOrder(workload=cell.workload) for cell in self._alive()])
+        self._run_pass("memory", 0, [CellOrder(workload=cell.workload) for cell in self._alive()], "memory pass")
         if compared := [cell for cell in self._alive() if cell.compared]:
-            self._run_pass("loss", 0, [CellOrder(workload=cell.workload) for cell in compared])
-        for index in range(self.plan.n_blocks):
-            block_s = (deadline - time.monotonic()) / (self.plan.n_blocks - index)
-            cells_s = block_s - self.plan.block_overhead_s
-            self._run_pass("time", index, [*self._timed_orders(index, cells_s), *self._kernel_orders()])
+            self._run_pass("loss", 0, [CellOrder(workload=cell.workload) for cell in compared], "loss pass")
+        self._time_blocks(range(self.plan.n_blocks), deadline)
         self._measure_energy()
+
+    def time_again(self, first: int) -> None:
+        """The plan's cells in as many further blocks, numbered from `first`, within its budget; nothing but times."""
+        self._time_blocks(range(first, first + self.plan.n_blocks), time.monotonic() + self.plan.budget_s)
+
+    def _time_blocks(self, indices: range, deadline: float) -> None:
+        for index in indices:
+            block_s = (deadline - time.monotonic()) / (indices.stop - index)
+            cells_s = block_s - self.plan.block_overhead_s
+            orders: list[Order] = [*self._timed_orders(index - indices.start, cells_s), *self._kernel_orders()]
+            self._run_pass("time", index, orders, f"block {index + 1} of {indices.stop}")
 
     def _alive(self) -> list[PlannedCell]:
         return [cell for cell in self.plan.cells if cell.workload.key not in self._ended]
@@ -136,7 +144,8 @@ class Campaign:
 
     def _measure_energy(self) -> None:
         if self.energy_reason is None:
-            self._run_pass("energy", 0, [CellOrder(workload=cell.workload) for cell in self._alive()])
+            orders = [CellOrder(workload=cell.workload) for cell in self._alive()]
+            self._run_pass("energy", 0, orders, "energy pass")
             return
         unavailable = Energy(status="unavailable", reason=self.energy_reason)
         for cell in self._alive():
@@ -146,11 +155,10 @@ class Campaign:
         workloads = [cell.workload for cell in self.plan.cells]
         return kernel_orders(workloads, workloads[0].device) if workloads else []
 
-    def _run_pass(self, purpose: Purpose, index: int, orders: Sequence[Order]) -> None:
+    def _run_pass(self, purpose: Purpose, index: int, orders: Sequence[Order], label: str) -> None:
         """One pass in random order."""
         total = len(orders)
         pending = random.Random(f"{self.site.seed}/{purpose}/{index}").sample(list(orders), total)
-        label = f"block {index + 1} of {self.plan.n_blocks}" if purpose == "time" else f"{purpose} pass"
 
         def take(message: Message) -> None:
             self._take(message)

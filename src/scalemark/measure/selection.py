@@ -1,6 +1,6 @@
 """Which cells fit the memory and the time, and how long each may take. Decided before anything is measured."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import log, prod
@@ -49,6 +49,9 @@ LAW_SHARE = 0.65
 FEWEST_FOR_LAWS = 9
 # What steps with options may take where anything else is measured too.
 OPTIONS_SHARE = 0.15
+# The baseline's run had as much time for its cells: they fit, though this run's first look at the machine may say that
+# they do not by a little.
+WANTED_SLACK = 1.25
 # Cells that cost no more than this many times the cheapest are taken for what they tell, not for their price.
 ALIKE = 1.6
 
@@ -174,13 +177,17 @@ def allot(cells: Sequence[PlannedCell], round_s: Callable[[PlannedCell], float],
     return tuple(shares[index] for index in range(len(cells)))
 
 
-def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: float) -> Plan:
+def plan_campaign(
+    workloads: Iterable[Workload], scouted: Scouted, budget_s: float, wanted: Collection[str] = ()
+) -> Plan:
     """Choose the cells that fit the memory and the time, in each class cheapest first.
 
     Whole float32 steps come first, up to their share of the time: the cost laws need them. Then options of the largest
     rung that their small share, or all the time where nothing else is asked for, has room for. The rest takes what is
     left. Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model
     as on a large one, and small ones alone would tell it nothing but the cost of launching kernels.
+
+    wanted: keys of cells that come before all others, since a baseline has them.
     """
     workloads = list(workloads)
     energy = scouted.energy_reason is None
@@ -189,33 +196,56 @@ def plan_campaign(workloads: Iterable[Workload], scouted: Scouted, budget_s: flo
     fitting = [cell for cell in cells if _obstacle(cell, scouted) is None]
     worker_s = scouted.worker_start_s + WORKER_END_S
     left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
-    for_laws = _widest_first([cell for cell in fitting if cell.workload.is_plain_step and not cell.compared])
-    options = [cell for cell in fitting if cell.compared]
-    others = [cell for cell in fitting if not cell.workload.is_plain_step and not cell.compared]
-    chosen = _cheapest(for_laws, left_s * (LAW_SHARE if others or options else 1.0), energy)
-    chosen = max(chosen, _cheapest(for_laws[:FEWEST_FOR_LAWS], left_s, energy), key=len)
-    left_s -= sum(_least_s(cell, energy) for cell in chosen)
-    options_s = min(left_s, OPTIONS_SHARE * budget_s) if for_laws or others else left_s
-    chosen += (compared := _largest_compared(options, options_s - worker_s, energy))
-    left_s -= sum(_least_s(cell, energy) for cell in compared) + (worker_s if compared else 0.0)
-    chosen += _cheapest(others, left_s, energy)
+    chosen = _cheapest([cell for cell in fitting if cell.workload.key in wanted], WANTED_SLACK * left_s, energy)
+    chosen += _choose([cell for cell in fitting if cell not in chosen], chosen, left_s, energy, worker_s)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     n_blocks = max((cell.n_blocks for cell in chosen), default=n_blocks)
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, worker_s, n_blocks)
 
 
-def _largest_compared(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list[PlannedCell]:
+def _choose(
+    fitting: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool, worker_s: float
+) -> list[PlannedCell]:
+    """Of what is not chosen yet: cells for the laws up to their share of the time, then options, then others."""
+
+    def cost_s(cells: Sequence[PlannedCell]) -> float:
+        return sum(_least_s(cell, energy) for cell in cells)
+
+    options = [cell for cell in fitting if cell.compared]
+    steps, others = _for_laws(fitting), [c for c in fitting if not c.compared and not c.workload.is_plain_step]
+    chosen_steps, free_s = _for_laws(chosen), left_s - cost_s(chosen)
+    share = LAW_SHARE if others or options or len(chosen_steps) < len(chosen) else 1.0
+    by_width = _widest_first(steps)
+    more = _cheapest(by_width, min(share * left_s - cost_s(chosen_steps), free_s), energy)
+    fewest = max(FEWEST_FOR_LAWS - len(chosen_steps), 0)
+    more = max(more, _cheapest(by_width[:fewest], free_s, energy), key=len)
+    free_s -= cost_s(more)
+    for_options_s = min(OPTIONS_SHARE * left_s, free_s) if steps or others or chosen else free_s
+    if compared := _largest_compared(options, chosen, for_options_s - worker_s, energy):
+        free_s -= cost_s(compared) + worker_s
+    return [*more, *compared, *_cheapest(others, free_s, energy)]
+
+
+def _for_laws(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
+    """Plain steps, but for those that are here to be compared with."""
+    return [cell for cell in cells if cell.workload.is_plain_step and not cell.compared]
+
+
+def _largest_compared(
+    cells: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool
+) -> list[PlannedCell]:
     """Rungs with all their options, from the largest that the time holds on down; compiled ones where it still does."""
-    chosen: list[PlannedCell] = []
+    bases = {cell.workload for cell in (*cells, *chosen)}
+    more: list[PlannedCell] = []
     for rung in sorted(_by_plain_step(cells), key=_step_flops, reverse=True):
-        quick = [cell for cell in rung if not cell.workload.compiled]
-        for part in (quick, [cell for cell in rung if cell.workload.compiled]):
+        compiled = [cell for cell in rung if cell.workload.compiled]
+        for part in ([cell for cell in rung if cell not in compiled], compiled):
             cost_s = sum(_least_s(cell, energy) for cell in part)
-            if cost_s > left_s or not any(cell.workload.is_plain_step for cell in quick):
+            if cost_s > left_s or rung[0].workload.plain not in bases:
                 break
-            chosen += part
+            more += part
             left_s -= cost_s
-    return chosen
+    return more
 
 
 def _by_plain_step(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:

@@ -10,7 +10,7 @@ extra steps: set-up and validation of the suite's own runs, as a number of their
 Without timed steps, the time law is fitted to the training runs themselves: it prices training as the grid did it.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -111,13 +111,15 @@ def price_time(
     settings: Settings,
     replicates: int,
     limits: Limits = _NO_LIMITS,
+    law: Law | None = None,
 ) -> Prices:
     """Seconds, from timed steps, or from training runs where too few steps were timed.
 
-    limits: ceilings of the suite, for the time law. Raises FitError where neither tells a law.
+    limits: ceilings of the suite, for the time law. law: of these steps, where it is fitted already. Raises FitError
+    where neither tells a law.
     """
     try:
-        law = fit_time_law(cells, settings.seed, limits)
+        law = law or fit_time_law(cells, settings.seed, limits)
     except FitError as error:
         return _from_runs(runs, settings, replicates, str(error))
     rng = np.random.default_rng(settings.seed)
@@ -185,20 +187,25 @@ def _loop_of_runs(
 
 
 def _loop_of_blocks(cells: Sequence[Cell], replicates: int, rng: np.random.Generator) -> tuple[float, Array]:
-    """What a block's rounds took on average over the corrected time, times what the loop adds."""
+    """What rounds took on average over the corrected time, times what the loop adds.
+
+    A long run meets the machine's moments in the share that the blocks met them, hence the mean. It is one process, and
+    the next one of the same code may be faster or slower all through: a replicate draws one cell in one block.
+    """
     slowness = _slowness(cells)
     loop = LOOP_RATIO * np.exp(LOOP_LOG_SD * rng.standard_normal(replicates))
-    return float(np.median(slowness)) * LOOP_RATIO, np.asarray(rng.choice(slowness, size=replicates) * loop)
+    return float(np.mean(slowness)) * LOOP_RATIO, np.asarray(rng.choice(slowness, size=replicates) * loop)
 
 
 def _slowness(cells: Sequence[Cell]) -> Array:
-    """(blocks,): the median over cells of a block's mean round over the cell's typical time; 1 where none is known."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for cell in cells:
-        for block in cell.blocks:
-            if cell.typical_s and block.rounds_s:
-                found[block.index].append(float(np.mean(block.rounds_s)) / cell.typical_s.value)
-    return np.array([np.median(ratios) for ratios in found.values()]) if found else np.ones(1)
+    """(blocks of all cells,): the mean round of a block over its cell's typical time; 1 where none is known."""
+    found = [
+        float(np.mean(block.rounds_s)) / cell.typical_s.value
+        for cell in cells
+        for block in cell.blocks
+        if cell.typical_s and block.rounds_s
+    ]
+    return np.array(found) if found else np.ones(1)
 
 
 def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generator) -> tuple[float, Array]:
@@ -216,12 +223,15 @@ def _extra(runs: Sequence[TrainingRun], replicates: int, rng: np.random.Generato
 # --- energy -----------------------------------------------------------------------------------------------------------
 
 
-def price_energy(cells: Sequence[Cell], time: Prices, seed: int = 0, limits: Limits = _NO_LIMITS) -> Prices:
+def price_energy(
+    cells: Sequence[Cell], time: Prices, seed: int = 0, limits: Limits = _NO_LIMITS, law: Law | None = None
+) -> Prices:
     """Joules of the same runs, from cells whose energy was counted; raises FitError, with the reason, without any.
 
-    What the loop adds to a step's time, and set-up and validation, are taken to draw what a step draws.
+    law: of these cells, where it is fitted already. What the loop adds to a step's time, and set-up and validation, are
+    taken to draw what a step draws.
     """
-    return replace(time, law=fit_energy_law(cells, seed, limits), source="energy of timed steps")
+    return replace(time, law=law or fit_energy_law(cells, seed, limits), source="energy of timed steps")
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
@@ -238,10 +248,10 @@ class MemoryPrice:
     law: Law | None
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], recipe: Recipe, seed: int = 0) -> "MemoryPrice":
-        """Set against the measured cells, where there are enough."""
+    def of(cls, cells: Sequence[Cell], recipe: Recipe, seed: int = 0, law: Law | None = None) -> "MemoryPrice":
+        """Set against the measured cells, where there are enough; `law` where it is fitted already."""
         try:
-            return cls(recipe, fit_memory_law(cells, seed))
+            return cls(recipe, law or fit_memory_law(cells, seed))
         except FitError:
             return cls(recipe, None)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.missing import chart_libraries
-from scalemark.report.tables import Column, Table, report_tables
+from scalemark.report.sections import FIGURE_NAMES, Section, report_sections
+from scalemark.report.tables import Column, Table
 from scalemark.schema import Analysis
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def write_markdown(analysis: Analysis, folder: Path, name: str = "report") -> Pa
 
 
 def _remove_charts(folder: Path, name: str) -> None:
-    from scalemark.report.charts import FIGURE_NAMES
-
     for figure_name in FIGURE_NAMES:
         (folder / f"{name}-{figure_name}.svg").unlink(missing_ok=True)
 
@@ -51,20 +50,28 @@ def _document(analysis: Analysis, drawn: tuple["Figure", ...], name: str) -> str
         escape(machine_line(analysis)),
         escape(verdict_line(analysis)),
     ]
-    charts = [part for figure in drawn for part in _chart(figure, name)]
-    tables = [part for table in report_tables(analysis) for part in _section(table)]
-    return "\n\n".join([*opening, *charts, *tables]) + "\n"
+    charts = {figure.name: _chart(figure, name) for figure in drawn}
+    sections = [part for section in report_sections(analysis) for part in _section(section, charts)]
+    return "\n\n".join([*opening, *sections]) + "\n"
+
+
+def _section(section: Section, charts: dict[str, list[str]]) -> list[str]:
+    heading = [f"## {escape(section.title)}"] if section.title else []
+    drawn = [part for figure_name in section.figures for part in charts[figure_name]]
+    missing = [escape(reason) for reason in section.missing]
+    return [*heading, *drawn, *missing, *(part for table in section.tables for part in _table(table, section.title))]
 
 
 def _chart(figure: "Figure", name: str) -> list[str]:
     return [f"![{escape(figure.title)}]({_file_name(name, figure).replace(' ', '%20')})", escape(figure.caption)]
 
 
-def _section(table: Table) -> list[str]:
+def _table(table: Table, heading: str) -> list[str]:
+    """The table, under its title where that is not the heading that it stands under."""
     body = [*([markdown_table(table)] if table.rows else []), *([escape(table.note)] if table.note else [])]
     if table.detail:
         return ["<details>", f"<summary>{escape(table.title)}</summary>", *body, "</details>"]
-    return [f"## {escape(table.title)}", *body]
+    return body if table.title == heading else [f"### {escape(table.title)}", *body]
 
 
 def markdown_table(table: Table) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from scalemark.schema import Estimate, Law, Range
+from scalemark.schema import Estimate, Law, LawKind, Range
 from scalemark.units import (
     MISSING,
     format_amount,
@@ -43,6 +43,11 @@ def with_interval(estimate: Estimate | None, write: Formatter) -> str:
     return f"{write(estimate.value)} {plus_minus(estimate)}"
 
 
+def reading(estimate: Estimate, write: Formatter) -> str:
+    """With its interval, where it is more than one reading."""
+    return write(estimate.value) if estimate.high == estimate.low else with_interval(estimate, write)
+
+
 def distance(extrapolation: float) -> str:
     """'2.4× beyond the fitted range', or that it lies within."""
     return WITHIN if extrapolation <= 1 else f"{significant(extrapolation, 2)}× beyond the fitted range"
@@ -67,6 +72,14 @@ def rate(items_per_s: float) -> str:
 
 def flops_rate(flops_per_s: float) -> str:
     return format_count(flops_per_s, "FLOP/s")
+
+
+def joules(value: float) -> str:
+    """SI multiples below one as well: '4.10 mJ'."""
+    if value == 0 or value >= 1:
+        return format_count(value, "J")
+    factor, prefix = next((step for step in ((1e3, "m"), (1e6, "µ")) if value * step[0] >= 1), (1e9, "n"))
+    return f"{significant(value * factor)} {prefix}J"
 
 
 def bytes_rate(bytes_per_s: float) -> str:
@@ -117,3 +130,12 @@ def _span(name: str, span: Range) -> str:
     by_unit = name.endswith(("_s", "_bytes"))
     low, high = (quantity(name, end) if by_unit else format_amount(end) for end in (span.low, span.high))
     return f"{low} to {high}"
+
+
+# How what a law predicts is written.
+LAW_WRITERS: dict[LawKind, Formatter] = {
+    "step_time": format_seconds,
+    "memory": format_bytes,
+    "energy": joules,
+    "loss": lambda loss: f"{loss:.3f}",
+}

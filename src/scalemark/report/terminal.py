@@ -12,11 +12,14 @@ from scalemark.report.tables import (
     cost_table,
     diff_table,
     law_tables,
+    plan_table,
     price_table,
     training_table,
     warning_table,
     what_if_table,
 )
+from scalemark.report.tables.plans import missing_plans_note
+from scalemark.report.tables.splits import split_summary
 from scalemark.schema import Analysis
 
 _GAP = "  "
@@ -45,10 +48,12 @@ def _tables(analysis: Analysis) -> list[Table]:
     diff = diff_table(analysis)
     tables = [
         cost_table(suite),
+        split_summary(analysis),
         what_if_table(analysis, largest_only=True),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),
+        replace(plan_table(analysis), note=missing_plans_note(analysis)),
         *([diff] if diff.rows else []),
         warning_table(suite),
     ]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil, floor, log10
 
-from scalemark.units import format_amount, format_bytes, format_count, format_seconds
+from scalemark.report.numbers import joules
+from scalemark.units import format_amount, format_bytes, format_count, format_seconds, significant
 
 _BEST_COUNT = 5
 _MOST = 7
@@ -17,12 +18,13 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True)
 class Axis:
-    """A logarithmic axis: its ends, the marked values and their labels."""
+    """An axis, logarithmic unless it says otherwise: its ends, the marked values and their labels."""
 
     low: float
     high: float
     values: tuple[float, ...]
     labels: tuple[str, ...]
+    is_log: bool = True
 
 
 def amount_axis(values: list[float]) -> Axis:
@@ -47,6 +49,38 @@ def bytes_axis(values: list[float]) -> Axis:
 
 def loss_axis(values: list[float]) -> Axis:
     return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
+
+
+def number_axis(values: list[float]) -> Axis:
+    """Numbers without a unit."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: significant(value, _digits(value)))
+
+
+def flops_rate_axis(values: list[float]) -> Axis:
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "FLOP/s", _digits(value)))
+
+
+def joules_axis(values: list[float]) -> Axis:
+    return _axis(values, [_one_two_five, _decades, _even], joules)
+
+
+def share_axis(values: list[float]) -> Axis:
+    """Shares from 0 on, linear; to 100 % or more, unless all are far below."""
+    return _linear(0.0, max(values) * 1.08, lambda value: f"{value * 100:g} %")
+
+
+def difference_axis(values: list[float]) -> Axis:
+    """Relative differences around 0, linear: '+5 %'."""
+    most = 1.1 * max(map(abs, values))
+    return _linear(-most, most, lambda value: f"{value * 100:+g} %".replace("-", "−") if value else "0 %")
+
+
+def _linear(low: float, high: float, write: Callable[[float], str]) -> Axis:
+    """About five even steps of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / _BEST_COUNT
+    step = next(step for step in _one_two_five(rough / 10, rough * 10) if step >= 0.8 * rough)
+    ticks = [float(f"{index * step:.6g}") for index in range(ceil(low / step), floor(high / step) + 1)]
+    return Axis(low, high, tuple(ticks), tuple(map(write, ticks)), is_log=False)
 
 
 def _axis(

@@ -22,6 +22,7 @@ from scalemark.fit.cost.rivals import Sizes, rival_errors
 from scalemark.fit.cost.solver import Array
 from scalemark.fit.cost.terms import Form, Limits, Term, state_bytes, time_forms
 from scalemark.fit.cost.time_law import Timed, resample, time_problem
+from scalemark.fit.prediction import hidden_rows
 from scalemark.schema import Accounting, Cell, Estimate, Holdout, Law
 
 _NO_LIMITS = Limits()
@@ -84,7 +85,7 @@ def fit_energy_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LI
 
     limits: ceilings of the run, for the time law inside.
     """
-    usable = [cell for cell in cells if cell.accounting and cell.typical_s and _joules(cell)]
+    usable = metered_cells(cells)
     if cells and not usable:
         raise FitError(f"no energy was measured: {_reason(cells)}")
     problem = _problem(usable, seed)
@@ -104,6 +105,11 @@ def fit_energy_law(cells: Sequence[Cell], seed: int = 0, limits: Limits = _NO_LI
         notes=(*_idle_note(usable), "its residuals were told the time, predictions take it from the time law"),
         holdout=_holdout(usable, seed, limits),
     )
+
+
+def metered_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that an energy law is fitted to, in its order."""
+    return [cell for cell in cells if cell.accounting and cell.typical_s and _joules(cell)]
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,7 @@ def _holdout(cells: Sequence[Cell], seed: int, limits: Limits) -> Holdout | None
         covered=covered_by(predicted, unseen.values),
         reach=float(unseen.sizes.params.max()) / above,
         rivals=rival_errors(kept.sizes, kept.values, unseen.sizes, unseen.values),
+        rows=hidden_rows(np.flatnonzero(hidden), unseen.values, predicted),
     )
 
 

@@ -14,6 +14,7 @@ from scalemark.fit.cost.problem import Problem, log_errors, solve_form
 from scalemark.fit.cost.rivals import rival_errors
 from scalemark.fit.cost.solver import Array, Mask
 from scalemark.fit.cost.terms import Form
+from scalemark.fit.prediction import hidden_rows
 from scalemark.schema import Estimate, Holdout
 
 # The largest sizes are hidden: those beyond a third of the largest if so many smaller ones stay, else the two largest,
@@ -56,6 +57,7 @@ class Hidden:
             covered=self.covered,
             reach=self.reach,
             rivals=self.rivals,
+            rows=hidden_rows(self.rows, self.measured, self.predicted),
         )
 
 

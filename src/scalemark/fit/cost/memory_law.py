@@ -24,7 +24,7 @@ def fit_memory_law(cells: Sequence[Cell], seed: int = 0) -> Law:
     """Peak allocated bytes of a step; raises FitError where there are too few cells, or no predicted peaks."""
     usable = [
         (cell.accounting, cell.predicted_memory, float(cell.memory.allocated_bytes))
-        for cell in cells
+        for cell in walked_cells(cells)
         if cell.accounting and cell.predicted_memory and cell.memory and cell.memory.allocated_bytes
     ]
     if cells and not usable:
@@ -39,6 +39,15 @@ def fit_memory_law(cells: Sequence[Cell], seed: int = 0) -> Law:
         else {}
     )
     return fit_law(problem, Described("memory", "bytes", "peak of allocated tensors", domain))
+
+
+def walked_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that a memory law is fitted to, in its order: those with a measured and a predicted peak."""
+    return [
+        cell
+        for cell in cells
+        if cell.accounting and cell.predicted_memory and cell.memory and cell.memory.allocated_bytes
+    ]
 
 
 def _problem(usable: Sequence[tuple[Accounting, PredictedMemory, float]], seed: int) -> Problem:

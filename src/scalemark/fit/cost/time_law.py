@@ -34,7 +34,7 @@ class Timed:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
-        usable = [(cell, _counted(cell), cell.typical_s) for cell in cells if cell.accounting and cell.typical_s]
+        usable = [(cell, counted_of(cell), cell.typical_s) for cell in timed_cells(cells) if cell.typical_s]
         resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
         return cls(
             tuple(accounting for _, accounting, _ in usable),
@@ -66,7 +66,12 @@ def fit_time_law(
     return fit_law(problem, Described("step_time", "s", PHASE_NAMES[phase], domain, notes))
 
 
-def _counted(cell: Cell) -> Accounting:
+def timed_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that a time law is fitted to, in its order."""
+    return [cell for cell in cells if cell.accounting and cell.typical_s]
+
+
+def counted_of(cell: Cell) -> Accounting:
     """With attention scores, which suites of before do not have: 4 FLOPs per score and width of a head."""
     counted, model = cell.accounting, cell.workload.model
     assert counted is not None

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from scalemark.report.sections import TITLES
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -13,3 +15,8 @@ class Figure:
     title: str
     caption: str
     chart: alt.LayerChart
+
+
+def titled(name: str, caption: str, chart: alt.LayerChart) -> Figure:
+    """A figure of a report, under the title that all forms of the report know it by."""
+    return Figure(name, TITLES[name], caption, chart)

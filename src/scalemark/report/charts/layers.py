@@ -12,7 +12,9 @@ from scalemark.report.ticks import Axis, label_expression
 
 WIDTH, HEIGHT = 620, 340
 DASH = [7, 5]
-_WORDLESS = {"x", "y", "low", "high", "part", "piece", "series", "shape", "run"}
+# Coordinates and groups: no reading for a tooltip.
+_WORDLESS = frozenset(["x", "y", "low", "high", "part", "piece", "series", "shape", "run"])
+_WORDLESS |= {"start", "middle", "end", "label", "loss"}
 PARAMETERS_TITLE = "non-embedding parameters"
 
 
@@ -26,10 +28,10 @@ class Frame:
     y_title: str
 
     def x(self) -> alt.X:
-        return alt.X("x:Q", title=self.x_title, scale=_log(self.x_axis), axis=_marked(self.x_axis))
+        return alt.X("x:Q", title=self.x_title, scale=_scale(self.x_axis), axis=_marked(self.x_axis))
 
     def y(self, field: str = "y") -> alt.Y:
-        return alt.Y(f"{field}:Q", title=self.y_title, scale=_log(self.y_axis), axis=_marked(self.y_axis))
+        return alt.Y(f"{field}:Q", title=self.y_title, scale=_scale(self.y_axis), axis=_marked(self.y_axis))
 
     def xy(self) -> dict[str, Any]:
         return {"x": self.x(), "y": self.y()}
@@ -38,8 +40,8 @@ class Frame:
         return {"x": self.x(), "y": self.y("low"), "y2": "high:Q"}
 
 
-def _log(axis: Axis) -> alt.Scale:
-    return alt.Scale(type="log", domain=[axis.low, axis.high], nice=False)
+def _scale(axis: Axis) -> alt.Scale:
+    return alt.Scale(type="log" if axis.is_log else "linear", domain=[axis.low, axis.high], nice=False)
 
 
 def _marked(axis: Axis) -> alt.Axis:
@@ -93,6 +95,15 @@ def error_bars(frame: Frame, rows: Sequence[Row]) -> alt.Chart:
     """From low to high of each row."""
     bars: alt.Chart = inline(rows).mark_rule(color=BLUE, strokeWidth=1.5, clip=True).encode(**frame.interval())
     return bars
+
+
+def hidden_layers(frame: Frame, rows: Sequence[Row]) -> list[alt.Chart]:
+    """What was foretold while it was hidden: open squares with their intervals; nothing where nothing was hidden."""
+    if not rows:
+        return []
+    bars = inline(rows).mark_rule(color=VERMILLION, strokeWidth=1.5, clip=True)
+    squares = inline(rows).mark_point(shape="square", size=190, color=VERMILLION, strokeWidth=1.8, opacity=1, clip=True)
+    return [bars.encode(**frame.interval()), squares.encode(**frame.xy(), tooltip=tooltip(rows))]
 
 
 def points(frame: Frame, rows: Sequence[Row]) -> alt.Chart:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from scalemark.report.charts.figure import Figure
+from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import Frame, ends_of, inline, law_layers, layered, line_words, tooltip
-from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES
+from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES, ramp
 from scalemark.report.series import Row, law_rows, loss_rows, training_curve_rows
+from scalemark.report.series.training import runs_with_curves
 from scalemark.report.ticks import amount_axis, flops_axis, loss_axis
 from scalemark.schema import Analysis, Suite
 
@@ -22,7 +23,7 @@ def loss_figure(analysis: Analysis) -> Figure | None:
     frontier = " Grey: the lowest loss that a compute budget is expected to reach." if line else ""
     caption = f"Points: training runs, joined where the model is the same.{frontier}{line_words(line)}"
     chart = layered(*law_layers(frame, line, GREY), *_model_layers(frame, rows))
-    return Figure("loss", "Loss against compute", caption, chart)
+    return titled("loss", caption, chart)
 
 
 def training_curve_figure(suite: Suite) -> Figure | None:
@@ -34,8 +35,10 @@ def training_curve_figure(suite: Suite) -> Figure | None:
     frame = Frame(x, y, "training tokens seen", "training loss (nats/token)")
     lines = inline(rows).mark_line(strokeWidth=1.5, opacity=0.8, clip=True)
     chart = layered(lines.encode(**frame.xy(), color=_model_colour(rows), detail="run:N", tooltip=tooltip(rows)))
-    caption = "One line per training run, coloured by model. A point averages the losses since the point before."
-    return Figure("training-loss", "Training loss", caption, chart)
+    of_all, drawn = len(runs_with_curves(suite)), len({row["run"] for row in rows})
+    which = "One line per training run" if drawn == of_all else f"{drawn} of {of_all} training runs, one line each"
+    caption = f"{which}, coloured by model. A point averages the losses since the point before."
+    return titled("training-loss", caption, chart)
 
 
 def _model_layers(frame: Frame, rows: Sequence[Row]) -> list[alt.Chart]:
@@ -61,10 +64,6 @@ def _cycled(values: Sequence[str], count: int) -> list[str]:
 def _model_colour(rows: Sequence[Row]) -> alt.Color:
     """One colour per model; a gradient where there are more models than colours that can be told apart."""
     series = _series(rows)
-    few = len(series) <= len(MODEL_COLOURS)
-    scale = alt.Scale(domain=series, range=MODEL_COLOURS[: len(series)]) if few else _gradient(series)
+    colours = list(MODEL_COLOURS[: len(series)]) if len(series) <= len(MODEL_COLOURS) else ramp(len(series))
+    scale = alt.Scale(domain=series, range=colours)
     return alt.Color("series:N", scale=scale, title="model, non-embedding parameters")
-
-
-def _gradient(series: Sequence[str]) -> alt.Scale:
-    return alt.Scale(domain=list(series), scheme="viridis")

@@ -15,7 +15,7 @@ FLOP_CONVENTION = "6N + full attention"
 
 def cost_table(suite: Suite) -> Table:
     """What one training step costs: one row per model and batch."""
-    cells = sorted(filter(_is_cost_cell, suite.cells), key=lambda cell: (params_of(cell), cell.workload.key))
+    cells = sorted(filter(is_cost_cell, suite.cells), key=lambda cell: (params_of(cell), cell.workload.key))
     columns = _cost_columns(cells)
     rows = tuple(tuple(write(cell) for _, write in columns) for cell in cells)
     title = "Cost of a training step"
@@ -54,7 +54,8 @@ def _recomputes(cell: Cell) -> bool:
     return cell.hfu is not None and cell.hfu != cell.mfu
 
 
-def _is_cost_cell(cell: Cell) -> bool:
+def is_cost_cell(cell: Cell) -> bool:
+    """Whether it is a whole float32 step as people train: of ours with AdamW, of a user's task as it is."""
     work = cell.workload
     return (
         cell.status == "ok"
@@ -118,7 +119,7 @@ def _energy_method(energy: Energy) -> str:
 def _cost_note(suite: Suite) -> str:
     ceilings = [f"{key} {flops_rate(e.value)}" for key, e in suite.ceilings.gemm_flops_per_s.items()]
     against = f"the GEMM ceiling measured in this run ({', '.join(ceilings)})" if ceilings else "no measured ceiling"
-    cells = [cell for cell in suite.cells if _is_cost_cell(cell)]
+    cells = [cell for cell in suite.cells if is_cost_cell(cell)]
     methods = sorted({cell.memory.method for cell in cells if cell.memory})
     parts = [
         "Forward, backward and AdamW in float32; medians with 90 % intervals, which tokens/s, FLOP/s and MFU share.",

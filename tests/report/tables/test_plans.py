@@ -1,0 +1,22 @@
+from scalemark.report.tables.plans import plan_table
+from scalemark.schema import Analysis
+
+
+def test_each_budget_has_a_row_with_intervals_and_its_distance(full_analysis: Analysis) -> None:
+    table = plan_table(full_analysis)
+    assert [row[0] for row in table.rows] == ["1 h", "8 h"]
+    titles = [column.title for column in table.columns]
+    assert table.rows[0][titles.index("validation loss")] == "1.500 ± 5.0 %"
+    assert table.rows[0][titles.index("fitted range")] == "within"
+    assert table.rows[1][titles.index("fitted range")] == "4.0× beyond"
+
+
+def test_a_budget_without_a_plan_says_why(full_analysis: Analysis) -> None:
+    expected = "No plan for 24 h (that lies 600 times beyond what was measured): train larger models."
+    assert expected in plan_table(full_analysis).note
+
+
+def test_one_advice_is_given_once(full_analysis: Analysis) -> None:
+    missing = {"1 h": "no loss law: train more", "8 h": "no loss law: train more", "24 h": "too far: measure more"}
+    note = plan_table(full_analysis.model_copy(update={"plans": (), "missing_plans": missing})).note
+    assert note == "No plan for 1 h, 8 h (no loss law): train more. No plan for 24 h (too far): measure more."
