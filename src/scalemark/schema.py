@@ -758,6 +758,7 @@ def _cell_row(cell: Cell) -> dict[str, object]:
         "phase": work.phase,
         "dtype": work.dtype,
         "plain": work.is_plain_step,
+        "options": "+".join(work.options),
         "batch": work.batch,
         "seq_len": work.seq_len,
         "width": work.model.d_model if work.model else None,

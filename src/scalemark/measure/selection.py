@@ -27,6 +27,8 @@ FIRST_ROUND_SLOWNESS = 1.5
 MEMORY_SLOWNESS = 2.0
 # torch.compile in its first call, forward and backward, without a cache: much the same for every rung.
 COMPILE_S = 20.0
+# torch.utils.checkpoint imports the compiler, once per worker.
+CHECKPOINT_S = 1.3
 # Finding out how often the counter moves, and watching the device idle.
 ENERGY_PASS_S = 3.0
 INITIALISED_PARAMS_PER_S = 1.2e8
@@ -48,7 +50,7 @@ LAW_SHARE = 0.65
 # … and so many of them before anything else gets any: of fewer sizes no law can be fitted.
 FEWEST_FOR_LAWS = 9
 # What steps with options may take where anything else is measured too.
-OPTIONS_SHARE = 0.15
+OPTIONS_SHARE = 0.25
 # The baseline's run had as much time for its cells: they fit, though this run's first look at the machine may say that
 # they do not by a little.
 WANTED_SLACK = 1.25
@@ -143,10 +145,11 @@ def memory_pass_s(cell: PlannedCell) -> float:
 
 
 def loss_pass_s(cell: PlannedCell) -> float:
-    """A few steps from each seed; 0 where nothing is compared. Compiled code serves all seeds."""
+    """A few steps from each seed; 0 where nothing is compared. What a process does once serves all seeds."""
     if not cell.compared:
         return 0.0
-    return LOSS_SEEDS * (cell.setup_s + LOSS_STEPS * cell.round_s) + (cell.build_s - cell.setup_s)
+    steps_s = LOSS_STEPS * cell.round_s
+    return LOSS_SEEDS * (CELL_START_S + steps_s) + cell.build_s
 
 
 def energy_pass_s(cell: PlannedCell) -> float:
@@ -362,6 +365,8 @@ def _expect(workload: Workload, scouted: Scouted, n_blocks: int, compared: bool)
     eager = account(workload.model, workload.batch, workload.seq_len, workload.dtype)
     step_s = expected_step_s(eager, scouted) * _slowness(workload)
     setup_s = CELL_START_S + accounting.params_total / INITIALISED_PARAMS_PER_S
+    if workload.checkpointed:
+        setup_s += CHECKPOINT_S
     if workload.phase == "optimizer":
         setup_s += FIRST_ROUND_SLOWNESS * step_s  # one step gives it the gradients
     round_s = step_s * STEP_SHARES[workload.phase]
