@@ -29,6 +29,7 @@ JOINTS = frozenset(
         "live",
         "planning",
         "plugin",
+        "rechecking",
         "repeating",
         "session",
         "smoke",

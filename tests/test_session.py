@@ -22,8 +22,10 @@ from scalemark.schema import (
 )
 from scalemark.session import Request, Session, describe, finish, placed, start
 from scalemark.train.corpus import Corpus
+from scalemark.train.executors.slurm import DEFAULT_SLOTS, Spool
 from scalemark.train.grid import training_grid
 from scalemark.train.pace import Pace
+from scalemark.train.placement import Placement
 
 SCOUTED = Scouted(
     device="cpu",
@@ -226,6 +228,49 @@ def test_another_machine_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "scout", lambda site: other)
     with pytest.raises(InputError, match="begun with another machine"):
         begun(tmp_path)
+
+
+def test_another_text_is_refused_before_the_pace_is_taken(tmp_path, monkeypatch):
+    """It takes up to a minute, which would be for nothing."""
+    begun(tmp_path)
+    monkeypatch.setattr(session, "find_pace", lambda workshop: pytest.fail("the text was not looked at"))
+    with pytest.raises(InputError, match="begun with another text"):
+        begun(tmp_path, corpus="synthetic:100k")
+
+
+# Trained elsewhere
+
+SLURM = Placement("slurm", slurm_options={"cluster": "local"})
+
+
+def test_what_jobs_of_slurm_trained_after_their_driver_was_killed_is_recorded_once(tmp_path):
+    first = begun(tmp_path, placement=SLURM)
+    ok, failed, *_ = [order.config for order in first.grid.orders]
+    spool = Spool(tmp_path / "run" / "slurm" / "a.jsonl")
+    spool.path.parent.mkdir()
+    paced = training_grid(widths=[16], tokens=[2**18])[0]
+    for config, status in ((ok, "ok"), (failed, "failed"), (paced, "ok"), (ok, "ok")):
+        spool.append(RunTrained(run=TrainingRun(config=config, status=status)).model_dump_json())
+    for _ in range(2):
+        again = begun(tmp_path, placement=SLURM)
+        assert again.trained == {ok.key}
+        assert failed.key in {order.key for order in again.grid.orders}
+    entries = read_journal(first.folder.journal_path)
+    assert [entry.run.config for entry in entries if isinstance(entry, RunTrained)] == [ok]
+    assert spool.is_to_stop, "and its job is told that nobody waits for it"
+
+
+def test_a_grid_that_others_train_may_be_for_a_device_that_is_not_here(tmp_path, monkeypatch):
+    looked_for = []
+    monkeypatch.setattr(session, "scout", lambda site: looked_for.append(site.device) or SCOUTED)
+    run = begun(tmp_path, placement=SLURM, device="cuda")
+    assert looked_for == ["cpu"]
+    assert (run.workshop.device, run.workshop.threads, run.workshop.slots) == ("cuda", 1, DEFAULT_SLOTS)
+    assert {order.config.device for order in run.grid.orders} == {"cuda"}
+    (started, *_) = read_journal(run.folder.journal_path)
+    assert (started.settings.device, started.settings.executor) == ("cuda", "slurm")
+    assert started.settings.executor_options == {"cluster": "local"}
+    assert "training runs on cuda (slurm: 4 at a time, 1 thread each)" in describe(run)[0]
 
 
 def test_a_folder_with_a_foreign_journal_is_refused(tmp_path):

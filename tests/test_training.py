@@ -2,44 +2,29 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
+from driver import OTHER_TEXT, SCOUTED, TEXT, known_machine, losses, start, train, trained, write_command
 from factories import make_suite, tiny_config
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from scalemark import session, training
 from scalemark.analysis import analyse, law_cells
-from scalemark.cli import app
 from scalemark.errors import BudgetError
-from scalemark.measure.orders import Scouted
 from scalemark.record.store import RunFolder, load_suite, read_journal
-from scalemark.schema import JournalEntry, RunFinished, RunResumed, RunStarted, RunTrained, Suite, TrainingRun
+from scalemark.schema import JournalEntry, RunFinished, RunResumed, RunStarted, RunTrained, Suite
 from scalemark.session import Request
-from scalemark.train import executor, grid, pace
+from scalemark.train import grid, pace
+from scalemark.train.executors import local
 from scalemark.train.pace import Pace
 
 # Two branches of one trunk, and a model of another seed. The long one is killed after its step 100.
 CONFIGS = tuple(tiny_config(steps, seed=seed, corpus=None) for steps, seed in ((80, 0), (300, 0), (80, 1)))
 KILLED_AT = 100
-TEXT, OTHER_TEXT = "synthetic:200k", "synthetic:100k"
-# A machine that was looked at before, so that not every run here takes its time for it.
-SCOUTED = Scouted(
-    device="cpu",
-    available_bytes=2**36,
-    per_layer_s=0.003,
-    s_per_flop=1e-11,
-    energy_reason="no counter",
-    worker_start_s=2.0,
-    facts={},
-)
-PACE = Pace(per_layer_s=0.001, s_per_gflop=0.01, s_per_gb=0.1)
 
 # The worker that there is, but it keeps its state many times a second and says in its log what it keeps and takes up.
 EAGER_WORKER = """
@@ -61,53 +46,10 @@ def take_up_and_tell(learner, state):
 checkpoint.Checkpoints.save, learner.Learner.restore = keep_and_tell, take_up_and_tell
 serve(TrunkJob, worker.work)
 """
-# The command in a process of its own, with the grid, the look at the machine and the worker of this test.
-COMMAND = """
-import test_training_parts as parts
-from scalemark import session
-from scalemark.cli import app
-from scalemark.train import executor, grid
-
-grid.find_grid = lambda name, seed: parts.CONFIGS
-session.scout, session.find_pace = lambda site: parts.SCOUTED, lambda workshop: parts.PACE
-executor.WORKER_MODULE = "eager_worker"
-app()
-"""
 
 
-def parts_source() -> str:
-    return (
-        "from scalemark.measure.orders import Scouted\nfrom scalemark.schema import TrainingConfig\n"
-        "from scalemark.train.pace import Pace\n"
-        f"CONFIGS = [TrainingConfig.model_validate_json(text) for text in {[c.model_dump_json() for c in CONFIGS]}]\n"
-        f"SCOUTED = Scouted.model_validate_json({SCOUTED.model_dump_json()!r})\nPACE = {PACE!r}\n"
-    )
-
-
-def train(out: Path, *arguments: str) -> Result:
-    """Baselines are looked for where there are none."""
-    places = ["--out", str(out), "--results", str(out.parent / "results")]
-    command = ["train", "--budget", "60m", "--device", "cpu", "--corpus", TEXT, *places, *arguments]
-    return CliRunner().invoke(app, command)
-
-
-def known_machine(patch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine is looked at, the grid is the small one, and no report is drawn."""
-    patch.setattr("scalemark.report.html.write_html", lambda analysis, path: path)
-    patch.setattr("scalemark.report.markdown.write_markdown", lambda analysis, folder: folder / "report.md")
-    patch.setattr(grid, "find_grid", lambda name, seed: CONFIGS)
-    patch.setattr(session, "scout", lambda site: SCOUTED)
-    patch.setattr(session, "find_pace", lambda workshop: PACE)
-
-
-def losses(runs: Sequence[TrainingRun]) -> dict[str, object]:
-    """All of each run but for its times and what trained beside it, by its name."""
-    times = {"seconds", "total_seconds", "shared"}
-    return {str(run.config): run.model_dump(exclude=times) for run in runs}
-
-
-def trained(entries: Sequence[JournalEntry]) -> list[TrainingRun]:
-    return [entry.run for entry in entries if isinstance(entry, RunTrained)]
+def known(patch: pytest.MonkeyPatch) -> None:
+    known_machine(patch, CONFIGS)
 
 
 # A run that nothing disturbed, two models at a time
@@ -188,20 +130,15 @@ class Killed:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the modules lie that the killed command runs."""
     folder = tmp_path_factory.mktemp("modules")
-    for name, source in {
-        "eager_worker": EAGER_WORKER,
-        "test_training_parts": parts_source(),
-        "command": COMMAND,
-    }.items():
-        (folder / f"{name}.py").write_text(source)
+    (folder / "eager_worker.py").write_text(EAGER_WORKER)
+    write_command(folder / "command.py", CONFIGS, "eager_worker")
     return folder
 
 
 @pytest.fixture(scope="module")
 def killed(stage: Path, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     folder = RunFolder(tmp_path_factory.mktemp("killed") / "run")
-    command = [sys.executable, str(stage / "command.py"), "train", "--budget", "60m", "--corpus", TEXT, "--jobs", "1"]
-    process = subprocess.Popen([*command, "--out", str(folder.path)], stderr=subprocess.PIPE, start_new_session=True)
+    process = start(stage / "command.py", folder.path, "--jobs", "1")
     deadline = time.monotonic() + 300
     while _last_kept(folder) < KILLED_AT:
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()
@@ -243,8 +180,8 @@ class Resumed:
 def resumed(killed: Killed, stage: Path) -> Resumed:
     before = len(killed.folder.log_path.read_text())
     with pytest.MonkeyPatch.context() as patch:
-        known_machine(patch)
-        patch.setattr(executor, "WORKER_MODULE", "eager_worker")
+        known(patch)
+        patch.setattr(local, "WORKER_MODULE", "eager_worker")
         patch.syspath_prepend(stage)
         result = train(killed.folder.path, "--jobs", "1")
     assert result.exit_code == 0, result.output
@@ -286,8 +223,8 @@ def test_the_suite_of_a_run_that_went_on_is_whole(whole: Whole, resumed: Resumed
 def test_a_run_that_has_nothing_left_to_train_says_so_and_ends_well(
     killed: Killed, resumed: Resumed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known_machine(monkeypatch)
-    monkeypatch.setattr(executor, "WORKER_MODULE", "no_worker_is_needed")
+    known(monkeypatch)
+    monkeypatch.setattr(local, "WORKER_MODULE", "no_worker_is_needed")
     result = train(killed.folder.path)
     assert result.exit_code == 0, result.output
     assert "0 cells and 0 training runs" in result.stderr
@@ -300,7 +237,7 @@ def test_a_run_that_has_nothing_left_to_train_says_so_and_ends_well(
 def test_another_text_in_the_same_folder_is_refused_in_one_line(
     killed: Killed, resumed: Resumed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known_machine(monkeypatch)
+    known(monkeypatch)
     journal = killed.folder.journal_path.read_bytes()
     result = train(killed.folder.path, "--corpus", OTHER_TEXT)
     assert result.exit_code == 2
@@ -318,7 +255,7 @@ def request(root: Path) -> Request:
 
 
 def test_ctrl_c_leaves_a_suite_of_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known_machine(monkeypatch)
+    known(monkeypatch)
     done = make_suite().training_runs[0]
 
     def interrupted(*arguments: object) -> None:
@@ -336,7 +273,7 @@ def test_ctrl_c_leaves_a_suite_of_what_was_trained(tmp_path: Path, monkeypatch: 
 def test_a_budget_that_holds_nothing_is_an_error_and_nothing_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known_machine(monkeypatch)
+    known(monkeypatch)
     monkeypatch.setattr(session, "find_pace", lambda workshop: Pace(1e3, 0.0, 0.0))
     with pytest.raises(BudgetError, match="raise the budget"):
         training.run_training(request(tmp_path), 100)

@@ -196,6 +196,17 @@ def train(
     threads: Annotated[
         int | None, typer.Option("--threads-per-job", min=1, metavar="N", help="Threads of each (default 1 on a CPU).")
     ] = None,
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="Who trains: local, ray or slurm (docs/cluster.md).")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="ADDRESS", help="A Ray cluster that runs; else one is started here."),
+    ] = None,
+    slurm_option: Annotated[
+        list[str] | None,
+        typer.Option("--slurm-option", metavar="K=V", help="For sbatch, as in partition=short; may be repeated."),
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
     """Train a grid of small models within a budget, and fit the loss law to what they reach."""
@@ -216,6 +227,7 @@ def train(
         out=out,
         jobs=jobs,
         threads_per_job=threads,
+        placement=_placement(executor, ray_address, slurm_option or []),
     )
     typer.echo("\n".join(run_training(request, _terminal_columns())))
 
@@ -450,6 +462,16 @@ def _choice(name: str, choices: Sequence[str], what: str) -> Any:
     if name in choices:
         return name
     raise InputError(f"there is no {what} {name!r}: choose from {', '.join(choices)}")
+
+
+def _placement(executor: str, ray_address: str | None, slurm_options: Sequence[str]) -> Any:
+    from scalemark.train.placement import EXECUTORS, Placement
+
+    pairs = [option.partition("=") for option in slurm_options]
+    if not all(key for key, _, _ in pairs):
+        raise InputError("--slurm-option takes K=V, as in --slurm-option partition=short")
+    options = {key: value for key, _, value in pairs}
+    return Placement(_choice(executor, EXECUTORS, "executor"), ray_address, options)
 
 
 def _find_suite(path: Path | None, results: Path) -> "Suite":

@@ -14,7 +14,8 @@ measurement. The file format is `Suite`; its version and history:
     3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
        whether others ran beside them; the corpus; runs that went on after an interruption
     4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
-    5  how a step may run otherwise (checkpointing, micro-batches, attention and optimizer kernels), and short losses
+    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid; how a step
+       may run otherwise (checkpointing, micro-batches, attention and optimizer kernels), and short losses
 """
 
 import json
@@ -54,6 +55,8 @@ Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
 Mark = Literal["not_steady", "wide"]
+RemoteExecutor = Literal["ray", "slurm"]
+ExecutorName = Literal["local"] | RemoteExecutor
 Tag = Literal["stolen", "preempted", "pressured", "throttled"]
 Facts = dict[str, str | int | float | None]
 
@@ -585,6 +588,20 @@ class LossPoint(Frozen):
     train_loss: float
 
 
+class RunPlace(Frozen):
+    """Where a scheduler had a run trained. node: its host name; cpu: the processor's name.
+
+    exclusive: whether the whole node was given to the run; None where the scheduler does not tell. beside_cpus: CPUs
+    that everything else on the node kept busy meanwhile, on average.
+    """
+
+    executor: RemoteExecutor
+    node: str
+    cpu: str | None = None
+    exclusive: bool | None = None
+    beside_cpus: NonNegativeFloat | None = None
+
+
 class TrainingRun(Frozen):
     """One model trained on D tokens. Losses are cross-entropies in nats per token.
 
@@ -592,7 +609,8 @@ class TrainingRun(Frozen):
     that it has seen, as much as `validation_items`. epochs: tokens over the different tokens there were; above 1, text
     was repeated. seconds: of the training loop, trunk included, as a run of its own would take; validation and set-up
     are in `total_seconds`. threads: of its worker. shared: whether others trained beside it, so that its seconds are no
-    measure of the machine. diverged_at_step: the last step with a finite loss.
+    measure of the machine. diverged_at_step: the last step with a finite loss. place: where it was trained; None for a
+    worker of the suite's own machine.
     """
 
     config: TrainingConfig
@@ -611,6 +629,12 @@ class TrainingRun(Frozen):
     threads: PositiveInt | None = None
     shared: bool = False
     diverged_at_step: NonNegativeInt | None = None
+    place: RunPlace | None = None
+
+    @property
+    def has_own_node(self) -> bool:
+        """Whether its seconds can price anything: not on a node that a scheduler may have filled up with others."""
+        return self.place is None or self.place.exclusive is True
 
     @property
     def gap(self) -> float | None:
@@ -702,7 +726,10 @@ class WorkerStarted(Frozen):
 
 
 class Settings(Frozen):
-    """Every effective value of a run. stated_power_w: what a user says the device draws; only `estimated_j` uses it."""
+    """Every effective value of a run. stated_power_w: what a user says the device draws; only `estimated_j` uses it.
+
+    executor, executor_options: who trained the grid, and how it was asked for.
+    """
 
     budget_s: PositiveFloat
     device: Literal["cpu", "cuda"]
@@ -713,6 +740,8 @@ class Settings(Frozen):
     environment: dict[str, str] = {}
     stated_power_w: PositiveFloat | None = None
     selection: str | None = None
+    executor: ExecutorName = "local"
+    executor_options: dict[str, str] = {}
 
 
 class Suite(Frozen):

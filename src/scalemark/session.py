@@ -46,9 +46,11 @@ from scalemark.schema import (
 from scalemark.system import machine_state
 from scalemark.train.conduct import Workshop, find_pace, train_within
 from scalemark.train.corpus import Corpus, open_corpus
+from scalemark.train.executors import slurm
 from scalemark.train.grid import fits_text
 from scalemark.train.jobs import TokenFiles
 from scalemark.train.pace import Pace
+from scalemark.train.placement import LOCAL, SLURM_FOLDER, Placement
 from scalemark.train.plan import GridPlan, plan_grid
 from scalemark.train.progress import GridProgress
 from scalemark.units import format_count, format_seconds
@@ -70,8 +72,8 @@ class Request:
 
     corpus, tokenizer: what is trained on, as `open_corpus` takes it. out: the run's own folder, where an interrupted
     run goes on; None for a new one below `results_root`. jobs, threads_per_job: how many models are trained at a time;
-    None for one on each core, or one on a GPU. against: what the run will be compared with, whose cells come
-    first; auto is the newest baseline of this machine.
+    None for one on each core, or one on a GPU. placement: who trains them. against: what the run will be compared with,
+    whose cells come first; auto is the newest baseline of this machine.
     """
 
     workloads: tuple[Workload, ...]
@@ -87,6 +89,7 @@ class Request:
     out: Path | None = None
     jobs: int | None = None
     threads_per_job: int | None = None
+    placement: Placement = LOCAL
     against: Suite | Literal["auto", "none"] = "auto"
 
 
@@ -129,6 +132,7 @@ def check(request: Request) -> None:
         )
     if request.stated_power_w is not None and not 0 < request.stated_power_w < math.inf:
         raise InputError(f"no device draws {request.stated_power_w} W: give --scale-stated-power a positive number")
+    request.placement.check()
     ResultsFolder(request.out or request.results_root).check_writable()
 
 
@@ -149,29 +153,35 @@ def start(request: Request) -> Session:
 
 def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     corpus = open_corpus(request.corpus, (request.out or request.results_root) / "corpora", request.tokenizer)
-    affinity = default_affinity()
-    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, request.device, affinity)
-    scouted = scout(site)
-    site = replace(site, device=scouted.device)
+    site, scouted = _look_around(request, corpus, folder)
+    machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
     earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
-    trained = frozenset(entry.run.config.key for entry in earlier if _is_trained(entry))
+    begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
+    if begun:
+        _check_same(begun, machine, corpus, folder)
+    workshop = _workshop(request, folder, site, scouted, corpus)
     trainings = tuple(
-        placed(config, scouted.device, corpus)
+        placed(config, workshop.device, corpus)
         for config in request.trainings
         if config.model is None or fits_text(config, corpus.facts.train_tokens)
     )
-    workshop = _workshop(request, folder, site, scouted, corpus)
-    pace = find_pace(workshop) if any(config.model for config in trainings) else None
-    machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
+    trained, recovered = _trained_before(folder, earlier, trainings)
     baseline = find_baseline(request.results_root, machine.id) if request.against == "auto" else request.against
     baseline = baseline if isinstance(baseline, Suite) else None
+    looked_s = time.monotonic()
+    pace = find_pace(workshop) if any(config.model for config in trainings) else None
+    if request.placement.executor != "local":  # most of it is a queue's time, which is no part of the budget
+        started_s += time.monotonic() - looked_s
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
     wanted = _cells_of(baseline, machine)
     plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s, wanted)
     if not plan.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    journal = _begin(_run_started(request, folder, site, scouted, corpus, machine, plan.n_blocks), folder, earlier)
+    started = _run_started(request, folder, site, workshop, machine, corpus, plan.n_blocks)
+    journal = _begin(started, folder, is_new=begun is None)
+    for entry in recovered:
+        journal.append(entry)
     return Session(
         folder,
         journal,
@@ -191,6 +201,28 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     )
 
 
+def _look_around(request: Request, corpus: Corpus, folder: RunFolder) -> tuple[Site, Scouted]:
+    """What this machine is; for a grid that others train, the device that they train on need not be here."""
+    here = request.device if request.placement.executor == "local" else "cpu"
+    site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, here, default_affinity())
+    scouted = scout(site)
+    return replace(site, device=scouted.device), scouted
+
+
+def _trained_before(
+    folder: RunFolder, earlier: Sequence[JournalEntry], trainings: Sequence[TrainingConfig]
+) -> tuple[frozenset[str], list[RunTrained]]:
+    """Keys of what need not be trained again, and of these runs those that the journal does not have yet.
+
+    They were trained by jobs of Slurm after their driver was killed.
+    """
+    known = {entry.run.config.key for entry in earlier if _is_trained(entry)}
+    reported = slurm.harvest(folder.path / SLURM_FOLDER) if earlier else []
+    runs = {entry.run.config.key: entry for entry in reported if _is_trained(entry)}
+    recovered = [runs[config.key] for config in trainings if config.key in runs.keys() - known]
+    return frozenset(known | {entry.run.config.key for entry in recovered}), recovered
+
+
 def _cells_of(baseline: Suite | None, machine: Machine) -> frozenset[str]:
     """Keys of what a baseline of this machine has measured."""
     if baseline is None or baseline.machine.id != machine.id:
@@ -205,16 +237,18 @@ def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
 
 def _workshop(request: Request, folder: RunFolder, site: Site, scouted: Scouted, corpus: Corpus) -> Workshop:
     """One thread for each model and a model on each core: small ones gain little from a second thread."""
-    on_cpu = scouted.device == "cpu"
-    threads = request.threads_per_job or (1 if on_cpu else site.threads)
+    is_local = request.placement.executor == "local"
+    device = scouted.device if is_local else ("cuda" if request.device == "cuda" else "cpu")
+    threads = request.threads_per_job or (1 if device == "cpu" or not is_local else site.threads)
     return Workshop(
-        device=scouted.device,
-        slots=request.jobs or (max(1, site.threads // threads) if on_cpu else 1),
+        device=device,
+        slots=request.jobs or request.placement.slots(threads, site.threads, device),
         threads=threads,
         affinity=site.affinity,
         files=TokenFiles.of(corpus),
         log_path=folder.log_path,
         checkpoints=folder.checkpoints_path,
+        placement=request.placement,
     )
 
 
@@ -250,23 +284,20 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def _begin(started: RunStarted, folder: RunFolder, earlier: Sequence[JournalEntry]) -> Journal:
-    """The journal, with what this run starts with; raises InputError where what it goes on from is of another kind."""
+def _begin(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
+    """The journal, with what this run, or this part of it, starts with."""
     journal = Journal(folder.journal_path)
-    if earlier and isinstance(earlier[0], RunStarted):
-        _check_same(earlier[0], started, folder)
-        resumed = RunResumed(created=started.created, commit=started.commit, budget_s=started.settings.budget_s)
-        journal.append(resumed)
-    else:
-        journal.append(started)
+    budget_s = started.settings.budget_s
+    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=budget_s)
+    journal.append(started if is_new else resumed)
     return journal
 
 
-def _check_same(before: RunStarted, now: RunStarted, folder: RunFolder) -> None:
-    """Losses of another machine, torch or text do not belong into one grid."""
+def _check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
+    """Raises InputError: losses of another machine, torch or text do not belong into one grid."""
     for name, one, other in (
-        ("machine", before.machine.id, now.machine.id),
-        ("text", before.corpus and before.corpus.identity, now.corpus and now.corpus.identity),
+        ("machine", before.machine.id, machine.id),
+        ("text", before.corpus and before.corpus.identity, corpus.identity),
     ):
         if one != other:
             raise InputError(
@@ -278,14 +309,14 @@ def _run_started(
     request: Request,
     folder: RunFolder,
     site: Site,
-    scouted: Scouted,
-    corpus: Corpus,
+    workshop: Workshop,
     machine: Machine,
+    corpus: Corpus,
     n_blocks: int,
 ) -> RunStarted:
     settings = Settings(
         budget_s=request.budget_s,
-        device=scouted.device,
+        device=workshop.device,
         seed=request.seed,
         n_blocks=n_blocks,
         threads=site.threads,
@@ -293,6 +324,8 @@ def _run_started(
         environment=worker_environment(site.threads),
         stated_power_w=request.stated_power_w,
         selection=request.selection,
+        executor=request.placement.executor,
+        executor_options=request.placement.options,
     )
     return RunStarted(
         id=folder.id,
@@ -320,8 +353,8 @@ def describe(session: Session) -> list[str]:
     plan, grid = session.plan, session.grid
     runs = [f"{order.config} ({format_seconds(order.expected_s, 2)})" for order in grid.orders]
     lines = [
-        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.site.device} "
-        f"({session.site.threads} threads), about {format_seconds(session.expected_s, 2)}",
+        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.workshop.device} "
+        f"({_describe_workshop(session)}), about {format_seconds(session.expected_s, 2)}",
         *_describe_rungs(plan),
         *_wrapped("train: ", runs),
     ]
@@ -330,6 +363,15 @@ def describe(session: Session) -> list[str]:
     left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
     left_out += [f"train {order.config}" for order in grid.left_out]
     return [*lines, *_wrapped("no time or memory for: ", left_out)]
+
+
+def _describe_workshop(session: Session) -> str:
+    """'2 threads'; or 'ray: 16 at a time, 1 thread each'."""
+    shop = session.workshop
+    if shop.placement.executor == "local":
+        return f"{session.site.threads} threads"
+    threads = f"{shop.threads} thread{'s' if shop.threads > 1 else ''}"
+    return f"{shop.placement.executor}: {shop.slots} at a time, {threads} each"
 
 
 def _describe_rungs(plan: Plan) -> list[str]:
@@ -380,6 +422,8 @@ def finish(session: Session, complete: bool) -> Suite:
     """
     if not session.goes_on:
         shutil.rmtree(session.folder.checkpoints_path, ignore_errors=True)
+    for partial in session.folder.checkpoints_path.glob("*.partial"):  # of workers that were killed as they wrote
+        partial.unlink(missing_ok=True)
     session.journal.append(RunFinished(duration_s=time.monotonic() - session.started_s, complete=complete))
     suite = assemble(read_journal(session.folder.journal_path))
     save_suite(suite, session.folder.suite_path)

@@ -10,7 +10,7 @@ from scalemark.model.ladder import DIAGONAL, OFF_DIAGONAL
 from scalemark.model.memory import predict_memory
 from scalemark.plan.prices import LOOP_RATIO, MemoryPrice, price_energy, price_time
 from scalemark.plan.shapes import Recipe
-from scalemark.schema import Block, Cell, Energy, Memory, ModelConfig, Settings, TrainingRun
+from scalemark.schema import Block, Cell, Energy, Memory, ModelConfig, RunPlace, Settings, TrainingRun
 
 CELLS = tuple(factories.make_cell(rung) for rung in (*DIAGONAL, *OFF_DIAGONAL))
 SETTINGS = Settings(budget_s=480, device="cpu", seed=0, n_blocks=3, threads=2)
@@ -92,6 +92,38 @@ def test_without_timed_steps_the_grid_prices_training_as_it_did_it() -> None:
     assert prices.steps([COUNTED])[0] == pytest.approx(3.0 * TRUE_STEP_S, rel=0.05)
     assert (prices.threads, prices.shared) == (1, True)
     assert "no timed steps" in prices.source
+
+
+def placed(runs: list[TrainingRun], cpu: str, exclusive: bool | None) -> list[TrainingRun]:
+    """The same, trained by Ray on nodes of this processor."""
+    place = RunPlace(executor="ray", node="n7", cpu=cpu, exclusive=exclusive)
+    return [run.model_copy(update={"place": place}) for run in runs]
+
+
+@pytest.mark.parametrize("exclusive", [False, None])
+def test_runs_on_a_node_that_others_may_share_price_nothing(exclusive: bool | None) -> None:
+    elsewhere = placed(runs(30.0, threads=2, shared=False), "EPYC", exclusive)
+    with pytest.raises(FitError, match="nothing here tells what training costs"):
+        price_time([], elsewhere, SETTINGS, 100)
+    model = factories.TRAINED_SHAPES[0]
+    counted = account(model, 8, 128)
+    with_them, without = (price_time(CELLS, some, SETTINGS, 100).of_run(counted, 1000) for some in (elsewhere, []))
+    assert with_them == without
+
+
+def test_runs_on_nodes_of_their_own_price_training_there_each_processor_apart() -> None:
+    """Most were on the faster one; the machine whose steps were timed is a third."""
+    fast = placed(runs(1.0, threads=1, shared=False), "fast", exclusive=True)
+    slow = placed(runs(5.0, threads=1, shared=False)[:-1], "slow", exclusive=True)
+    prices = price_time([], [*slow, *fast], SETTINGS, 100)
+    alone = price_time([], fast, SETTINGS, 100)
+    counted = account(factories.TRAINED_SHAPES[0], 8, 128)
+    assert prices.steps([counted]) == alone.steps([counted])
+    assert (prices.threads, prices.shared) == (1, False)
+    of_this_machine = price_time(
+        CELLS, placed(runs(9.0, threads=2, shared=False), "slow", exclusive=True), SETTINGS, 100
+    )
+    assert of_this_machine.loop < 2
 
 
 def test_with_neither_there_is_no_price_and_a_word_on_how_to_get_one() -> None:

@@ -97,10 +97,11 @@ def test_a_write_that_is_cut_off_leaves_the_state_before_it(
 
 
 def test_what_a_cut_off_write_left_is_in_nobodys_way(kept: Checkpoints, tmp_path: Path) -> None:
-    (tmp_path / "a.partial").write_bytes(b"half")
+    """Another process's: where a node is cut off and not dead, two may train the same."""
+    (tmp_path / "a.n7-123.partial").write_bytes(b"half")
     kept.save("a", made_state(5))
     assert same(kept.load("a"), made_state(5))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.n7-123.partial", "a.pt"]
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

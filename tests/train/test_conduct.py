@@ -13,7 +13,7 @@ from scalemark.errors import DeviceError
 from scalemark.process import Death, Message
 from scalemark.schema import JournalEntry, RunTrained, TrainingConfig, TrainingRun
 from scalemark.train.conduct import Workshop, find_pace, run_grid, train_within
-from scalemark.train.executor import Ended
+from scalemark.train.executors.pool import Ended
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.pace import Pace
 from scalemark.train.plan import GridPlan, TrunkPlan
@@ -236,4 +236,4 @@ def test_the_pace_is_found_with_the_workshops_own_workers(workshop: WorkshopHere
     gone = replace(workshop, files=TokenFiles(train_path=str(tmp_path / "no"), validation_path=str(tmp_path / "no")))
     with pytest.raises(DeviceError, match=r"workers\.log"):
         find_pace(gone)
-    assert len(gone.executors[-1].jobs) == 4
+    assert len(gone.executors[-1].jobs) == 1

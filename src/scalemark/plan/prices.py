@@ -132,11 +132,12 @@ def price_time(
 
 def _from_runs(runs: Sequence[TrainingRun], settings: Settings, replicates: int, why_not_timed: str) -> Prices:
     """The law of the training runs' own steps, under the conditions that most of them had."""
-    conditions = Counter((run.threads, run.shared) for run in runs if _is_timed(run))
-    if not conditions:
+    timed = [run for run in runs if _is_timed(run)]
+    if not timed:
         raise FitError(f"nothing here tells what training costs ({why_not_timed}): {TIMED_ADVICE}")
-    (threads, shared), _ = conditions.most_common(1)[0]
-    same = [run for run in runs if _is_timed(run) and (run.threads, run.shared) == (threads, shared)]
+    conditions, _ = Counter(map(_conditions, timed)).most_common(1)[0]
+    same = [run for run in timed if _conditions(run) == conditions]
+    threads, shared, _ = conditions
     try:
         law = fit_time_law([_as_cell(run) for run in same], settings.seed)
     except FitError as error:
@@ -148,12 +149,20 @@ def _from_runs(runs: Sequence[TrainingRun], settings: Settings, replicates: int,
 
 
 def _is_timed(run: TrainingRun) -> bool:
-    return bool(run.status == "ok" and run.config.model and run.accounting and run.seconds)
+    told = run.status == "ok" and run.config.model and run.accounting and run.seconds
+    return bool(told) and run.has_own_node
+
+
+def _conditions(run: TrainingRun) -> tuple[int | None, bool, str | None]:
+    """How a run was trained: on how many threads, beside others or not, and on a node of which processor."""
+    return run.threads, run.shared, run.place.cpu if run.place else None
 
 
 def _has_machine(run: TrainingRun, settings: Settings) -> bool:
-    """Whether a run was trained alone, on all threads (a GPU is not waited for by more than one)."""
-    return not run.shared and (settings.device == "cuda" or run.threads in (None, settings.threads))
+    """Whether a run was trained here, alone, on all threads (a GPU is not waited for by more than one)."""
+    return (
+        run.place is None and not run.shared and (settings.device == "cuda" or run.threads in (None, settings.threads))
+    )
 
 
 def _step_s(run: TrainingRun) -> float:

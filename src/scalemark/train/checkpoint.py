@@ -1,5 +1,7 @@
 """Learners on disk: one file each, whole or not at all, read back without running any code that it may hold."""
 
+import os
+import platform
 import zipfile
 from pathlib import Path
 
@@ -20,7 +22,8 @@ class Checkpoints:
         if self._folder is None:
             return
         path = self._path(name)
-        partial = path.with_suffix(".partial")
+        # Nobody else's: where a node is cut off and not dead, another may train the same meanwhile.
+        partial = path.with_suffix(f".{platform.node()}-{os.getpid()}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(state, partial)

@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Literal
 
 from scalemark.process import Death, Message
-from scalemark.schema import JournalEntry, RunTrained, TrainingConfig, TrainingRun
+from scalemark.schema import (
+    JournalEntry,
+    MeasurementWarning,
+    RunTrained,
+    TrainingConfig,
+    TrainingRun,
+    WarningRaised,
+)
 from scalemark.train.candidate import StepSeconds
-from scalemark.train.executor import Executor, LocalExecutor, share_cpus
+from scalemark.train.executors.pool import Pool
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.pace import Pace, measure_pace
+from scalemark.train.placement import LOCAL, Placement
 from scalemark.train.plan import GridPlan, plan_grid
 from scalemark.train.progress import GridProgress
 
@@ -30,10 +38,11 @@ class Workshop:
     files: TokenFiles
     log_path: Path
     checkpoints: Path | None = None
+    placement: Placement = LOCAL
 
-    def executor(self, hear: Callable[[Message], None]) -> LocalExecutor:
-        """Workers on this machine."""
-        return LocalExecutor(share_cpus(self.slots, self.threads, self.affinity), self.log_path, hear)
+    def executor(self, hear: Callable[[Message], None]) -> Pool:
+        """Whoever trains, with nothing to do yet."""
+        return self.placement.open_pool(self, hear)
 
     def job(self, orders: tuple[RunOrder, ...] = (), budget_s: float = 0.0) -> TrunkJob:
         """The job of training these runs of one trunk here."""
@@ -50,7 +59,9 @@ class Workshop:
 
 def find_pace(workshop: Workshop) -> Pace:
     """How fast training goes here with all slots at work; raises DeviceError where the device is not there."""
-    return measure_pace(lambda jobs: _execute(workshop, jobs), workshop.slots, workshop.job())
+    # Slurm's jobs wait in a queue, and run on nodes of their own or beside strangers: one tells as much as many.
+    slots = 1 if workshop.placement.executor == "slurm" else workshop.slots
+    return measure_pace(lambda jobs: _execute(workshop, jobs), slots, workshop.job())
 
 
 def _execute(workshop: Workshop, jobs: Sequence[TrunkJob]) -> list[TrainingRun]:
@@ -108,9 +119,13 @@ def run_grid(
 ) -> GridProgress:
     """Train all that the plan holds. record: gets each run as it is done; tell: hears about once a second how far."""
     progress = GridProgress(plan)
+    warned: set[MeasurementWarning] = set()
 
     def hear(message: Message) -> None:
         if isinstance(message, RunTrained):
+            record(message)
+        elif isinstance(message, WarningRaised) and message.warning not in warned:
+            warned.add(message.warning)
             record(message)
         progress.take(message)
         tell(progress)
@@ -124,7 +139,7 @@ def run_grid(
     return progress
 
 
-def _submit_all(executor: Executor, jobs: Sequence[TrunkJob]) -> None:
+def _submit_all(executor: Pool, jobs: Sequence[TrunkJob]) -> None:
     for job in jobs:
         executor.submit(job)
 

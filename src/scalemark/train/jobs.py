@@ -15,13 +15,16 @@ TRAIN_WINDOWS = 256
 class TokenFiles(Frozen):
     """Where the tokens are: flat files of unsigned integers of `dtype`.
 
-    bytes_per_token: of the validation text; None where tokens are not text.
+    bytes_per_token: of the validation text; None where tokens are not text. identity: name@hash of the tokens, by which
+    another machine knows them; tokenizer: the hash covers its name.
     """
 
     train_path: str
     validation_path: str
     dtype: Literal["uint8", "uint16", "uint32"] = "uint8"
     bytes_per_token: float | None = 1.0
+    identity: str | None = None
+    tokenizer: str = "bytes"
 
     @classmethod
     def of(cls, corpus: "Corpus") -> Self:
@@ -31,6 +34,8 @@ class TokenFiles(Frozen):
             validation_path=str(corpus.validation_path.resolve()),
             dtype=corpus.dtype,
             bytes_per_token=corpus.facts.bytes_per_token,
+            identity=corpus.identity,
+            tokenizer=corpus.facts.tokenizer,
         )
 
 
@@ -47,7 +52,7 @@ class RunOrder(Frozen):
 
 
 class TrunkJob(Frozen):
-    """The runs of one trunk, fewest tokens first, and how they are trained.
+    """The runs of one trunk (or of several, one trunk after the other), fewest tokens first, and how they are trained.
 
     budget_s: seconds from its start after which no run is begun. checkpoints: the folder that states are kept in; None
     where an interrupted run is not to go on. shared: whether other jobs run beside it on the machine.
@@ -66,7 +71,7 @@ class TrunkJob(Frozen):
 
     @property
     def key(self) -> str:
-        """Of the trunk."""
+        """Of the first trunk."""
         return self.orders[0].config.trunk
 
     @property

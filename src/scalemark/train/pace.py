@@ -1,6 +1,7 @@
-"""How fast training goes here, under the conditions of the grid: as many workers at once as it will have.
+"""How fast training goes, under the conditions of the grid: as many workers at once as it will have.
 
-Three shapes are trained for some steps in every slot at the same time; the seconds of a step are then a sum of what a
+Three shapes are trained for some steps in every slot at the same time, one after the other in one process, which before
+them pays for what a process does once; the seconds of a step are then a sum of what a
 layer costs whatever its size, what a FLOP costs, and what a byte of activations costs.
 """
 
@@ -15,10 +16,11 @@ from scalemark.schema import Accounting, TrainingConfig, TrainingRun
 from scalemark.train.grid import BATCH, SEQ_LEN, training_grid
 from scalemark.train.jobs import RunOrder, TrunkJob
 
-# Shape by shape: a first one that pays for what a process does once, then those that count.
-PACED_WIDTHS = (16, 16, 48, 128)
+PACED_WIDTHS = (16, 48, 128)
+# Of another seed, so that its run is told from those that count.
+WARM_UP_SEED = 1
 STEPS = 40
-PACE_BUDGET_S = 20.0
+PACE_BUDGET_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,15 @@ class Pace:
 def measure_pace(
     execute: Callable[[Sequence[TrunkJob]], Sequence[TrainingRun]], slots: int, template: TrunkJob
 ) -> Pace:
-    """Train the paced shapes, `slots` of each at the same time. execute: runs jobs and gives back what they trained.
+    """Train the paced shapes in each of `slots` at the same time. execute: runs jobs and gives back what they trained.
 
     template: the jobs' text and device; its orders are not used.
     """
-    configs = [config.model_copy(update={"device": template.device}) for config in _configs()]
-    jobs = [_job(config, template) for config in configs for _ in range(slots)]
-    runs = [run for run in execute(jobs)[slots:] if run.accounting and run.seconds]
-    if not runs:
-        raise DeviceError("not one training step could be timed: workers.log in the run's folder says why")
+    runs = [run for run in execute([_job(template)] * slots) if run.config.seed != WARM_UP_SEED]
+    if not any(run.accounting and run.seconds for run in runs):
+        reasons = {run.reason for run in runs if run.reason}
+        why = f" ({min(reasons)})" if reasons else ""
+        raise DeviceError(f"not one training step could be timed{why}: workers.log in the run's folder says why")
     return fit_pace(
         [(run.accounting, run.seconds / run.config.n_steps) for run in runs if run.accounting and run.seconds]
     )
@@ -68,10 +70,13 @@ def _terms(accounting: Accounting) -> list[float]:
 
 
 def _configs() -> list[TrainingConfig]:
-    return [training_grid([width], [STEPS * BATCH * SEQ_LEN])[0] for width in PACED_WIDTHS]
+    tokens = [STEPS * BATCH * SEQ_LEN]
+    warm_up = training_grid(PACED_WIDTHS[:1], tokens, [WARM_UP_SEED])
+    return [*warm_up, *training_grid(PACED_WIDTHS, tokens)]
 
 
-def _job(config: TrainingConfig, template: TrunkJob) -> TrunkJob:
-    order = RunOrder(config=config, expected_s=1.0)
-    changes = {"orders": (order,), "budget_s": PACE_BUDGET_S, "validation_windows": 1, "checkpoints": None}
+def _job(template: TrunkJob) -> TrunkJob:
+    configs = [config.model_copy(update={"device": template.device}) for config in _configs()]
+    orders = tuple(RunOrder(config=config, expected_s=1.0) for config in configs)
+    changes = {"orders": orders, "budget_s": PACE_BUDGET_S, "validation_windows": 1, "checkpoints": None}
     return template.model_copy(update=changes)

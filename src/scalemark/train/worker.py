@@ -5,6 +5,7 @@ Run as `python -m scalemark.train.worker`; see `scalemark.process` for the way i
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -31,7 +32,10 @@ class OutOfTimeError(Exception):
 
 
 def work(job: TrunkJob, emit: Emit) -> None:
-    """Train the runs of the job that its time holds; each ends as one reported run."""
+    """Train the runs of the job that its time holds; each ends as one reported run.
+
+    What `emit` raises on a report of progress ends the job with its state kept, where that is no `Exception`.
+    """
     keep_to(job.affinity)  # before torch starts its threads, which inherit it
     torch.set_num_threads(job.threads)
     if job.device == "cuda" and not torch.cuda.is_available():
@@ -103,14 +107,15 @@ def _train(
     begin: Callable[[TrainingConfig], None],
     report: Callable[[TrainingConfig, float, float], None],
 ) -> Iterator[TrainingRun]:
-    configs = [order.config for order in job.orders]
-    if configs[0].task:
-        for config in configs:
-            begin(config)
-            yield train_task(config, report)
-        return
     checkpoints = Checkpoints(Path(job.checkpoints) if job.checkpoints else None)
-    yield from train_trunk(configs, job.files, report, checkpoints, begin, job.validation_windows)
+    for _, orders in groupby(job.orders, key=lambda order: order.config.trunk):
+        configs = [order.config for order in orders]
+        if configs[0].task:
+            for config in configs:
+                begin(config)
+                yield train_task(config, report)
+        else:
+            yield from train_trunk(configs, job.files, report, checkpoints, begin, job.validation_windows)
 
 
 if __name__ == "__main__":

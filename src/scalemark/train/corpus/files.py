@@ -17,7 +17,7 @@ from typing import Any
 
 from scalemark.errors import InputError, StoreError
 from scalemark.train.corpus.documents import Document, Source, between_characters, document
-from scalemark.train.corpus.extras import needed
+from scalemark.train.extras import needed
 
 # Small enough that several are tokenized at a time.
 PART_BYTES = 1 << 16

@@ -9,8 +9,8 @@ from typing import Any
 
 from scalemark.errors import InputError, ScalemarkError, StoreError
 from scalemark.train.corpus.documents import Document, Source, document
-from scalemark.train.corpus.extras import needed
 from scalemark.train.corpus.files import text_of, tidy_name
+from scalemark.train.extras import needed
 
 DEFAULT_SPLIT = "train"
 

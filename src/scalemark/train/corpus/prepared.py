@@ -171,10 +171,20 @@ def _check_length(source: Source, n_train: int, n_validation: int) -> None:
 
 
 def _digest(train: _TokenFile, validation: _TokenFile, tokenizer: str) -> str:
-    """Twelve digits of the SHA-256 of all tokens, those for training first, and of the tokenizer unless it is bytes."""
-    digest = train.hash.copy()
+    """What `digest_of` gives for both, whose first has been hashed on the way."""
+    return _finished(train.hash.copy(), validation.path, tokenizer)
+
+
+def digest_of(train_path: Path, validation_path: Path, tokenizer: str) -> str:
+    """The second half of a corpus's identity: twelve digits of the SHA-256 of all tokens, those for training first,
+    and of the tokenizer unless it is bytes."""
+    with train_path.open("rb") as file:
+        return _finished(hashlib.file_digest(file, "sha256"), validation_path, tokenizer)
+
+
+def _finished(digest: "hashlib._Hash", validation_path: Path, tokenizer: str) -> str:
     digest.update(b"\0")
-    with validation.path.open("rb") as file:
+    with validation_path.open("rb") as file:
         hashlib.file_digest(file, lambda: digest)
     if tokenizer != "bytes":
         digest.update(b"\0" + tokenizer.encode())

@@ -8,7 +8,7 @@ import numpy as np
 
 from scalemark.errors import InputError, StoreError
 from scalemark.train.corpus.documents import Piece, Source, enough, pieces
-from scalemark.train.corpus.extras import needed
+from scalemark.train.extras import needed
 
 TokenDtype = Literal["uint8", "uint16", "uint32"]
 

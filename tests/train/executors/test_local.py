@@ -16,9 +16,10 @@ from factories import make_token_files, tiny_config
 from scalemark.errors import DeviceError, ScalemarkError
 from scalemark.process import Began, Message, Progress
 from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
-from scalemark.train import executor as executor_module
 from scalemark.train.checkpoint import Checkpoints
-from scalemark.train.executor import Ended, LocalExecutor, Place, share_cpus
+from scalemark.train.executors import local
+from scalemark.train.executors.local import Place, open_pool, share_cpus
+from scalemark.train.executors.pool import Ended, Pool
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 from scalemark.train.trunk import train_trunk
 
@@ -102,8 +103,8 @@ class Stage:
     heard: list[Message] = field(default_factory=list)
     threads_before: set[threading.Thread] = field(default_factory=lambda: set(threading.enumerate()))
 
-    def executor(self, *places: Place) -> LocalExecutor:
-        return LocalExecutor(places or (Place(1, None),), self.folder / "log", self.heard.append)
+    def executor(self, *places: Place) -> Pool:
+        return open_pool(places or (Place(1, None),), self.folder / "log", self.heard.append)
 
     @property
     def notes(self) -> list[tuple[str, int]]:
@@ -133,7 +134,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """After every test on it there is neither a thread that was begun in it nor a worker process."""
     (tmp_path / "acting_worker.py").write_text(ACTING_WORKER)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(executor_module, "WORKER_MODULE", "acting_worker")
+    monkeypatch.setattr(local, "WORKER_MODULE", "acting_worker")
     stage = Stage(tmp_path)
     yield stage
     stage.wait_for_threads()
@@ -153,7 +154,7 @@ def job(*configs: TrainingConfig, files: TokenFiles = NO_FILES, **changes: objec
     return TrunkJob(orders=orders, files=files, budget_s=LONG_S).model_copy(update=changes)
 
 
-def all_of(executor: LocalExecutor, *jobs: TrunkJob) -> list[Ended]:
+def all_of(executor: Pool, *jobs: TrunkJob) -> list[Ended]:
     with executor:
         for one in jobs:
             executor.submit(one)
@@ -243,7 +244,7 @@ def test_a_worker_that_dies_between_two_jobs_costs_neither(stage: Stage) -> None
 def test_workers_that_cannot_even_begin_end_the_grid_with_one_error(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor_module, "WORKER_MODULE", "there_is_no_such_worker")
+    monkeypatch.setattr(local, "WORKER_MODULE", "there_is_no_such_worker")
     with pytest.raises(ScalemarkError, match="ended before it began"):
         all_of(stage.executor(), job(act("fine")), job(act("fine")))
 
@@ -257,7 +258,7 @@ def test_a_worker_killed_while_it_trains_is_replaced_and_the_loss_is_that_of_an_
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dying_worker.py").write_text(DYING_WORKER)
-    monkeypatch.setattr(executor_module, "WORKER_MODULE", "dying_worker")
+    monkeypatch.setattr(local, "WORKER_MODULE", "dying_worker")
     files, configs = make_token_files(tmp_path), [tiny_config(8), tiny_config(20)]
     wanted = job(*configs, files=files, checkpoints=str(tmp_path / "checkpoints"), validation_windows=8)
     (ended,) = all_of(stage.executor(), wanted)
@@ -307,7 +308,7 @@ def test_workers_are_ended_where_a_listener_raises(stage: Stage) -> None:
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="full"):
-        all_of(LocalExecutor((Place(1, None),), stage.folder / "log", hear), job(act("fine")), job(act("sleeps")))
+        all_of(open_pool((Place(1, None),), stage.folder / "log", hear), job(act("fine")), job(act("sleeps")))
     stage.wait_for_threads()
     assert not workers()
 

@@ -1,4 +1,4 @@
-"""Packages that only some corpora need; they are imported where they are used and not before."""
+"""Packages that only some corpora and executors need; they are imported where they are used and not before."""
 
 from importlib import import_module
 from typing import Any

@@ -1,0 +1,217 @@
+"""Tasks of a real Ray cluster on this machine: same losses, also where workers or the driver are killed."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from driver import known_machine, losses, shares, start, train, trained, wait_for_runs, write_command
+from factories import make_token_files, tiny_config
+
+from scalemark.errors import DeviceError
+from scalemark.process import Message, Progress
+from scalemark.record.store import RunFolder, load_suite, read_journal
+from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
+from scalemark.train.checkpoint import Checkpoints
+from scalemark.train.corpus.prepared import digest_of
+from scalemark.train.executors import ray as on_ray
+from scalemark.train.executors.pool import Ended, Pool
+from scalemark.train.executors.remote import kept_at, own_folder
+from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
+from scalemark.train.trunk import train_trunk
+
+ray = pytest.importorskip("ray", reason='needs the extra: pip install "scalemark[ray]"')
+# Of one trunk: its state is kept where the short one leaves it, at step 45.
+SHORT, LONG = tiny_config(60), tiny_config(400)
+OTHER = tiny_config(60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A cluster of one node with two CPUs; its address."""
+    connected = on_ray.connect(None, n_cpus=2)
+    yield connected.get_runtime_context().gcs_address
+    connected.shutdown()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
+    made = make_token_files(tmp_path_factory.mktemp("text"))
+    digest = digest_of(Path(made.train_path), Path(made.validation_path), "bytes")
+    return made.model_copy(update={"identity": f"words@{digest}"})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(files: TokenFiles) -> dict[str, object]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    runs: list[TrainingRun] = []
+    for configs in ((SHORT, LONG), (OTHER,)):
+        runs += train_trunk(configs, files, lambda *_: None, Checkpoints(None), validation_windows=8)
+    torch.set_num_threads(before)
+    return losses(runs)
+
+
+@dataclass
+class Listener:
+    """Hears what is trained; `act` is done once, when the long run is under way."""
+
+    act: Callable[[], None] = lambda: None
+    heard: list[Message] = field(default_factory=list)
+    at: int | None = None
+
+    def __call__(self, message: Message) -> None:
+        self.heard.append(message)
+        if self.at is None and isinstance(message, Progress) and message.key == LONG.key and message.fraction > 0.2:
+            self.at = len(self.heard)
+            self.act()
+
+    @property
+    def runs(self) -> list[TrainingRun]:
+        return [message.run for message in self.heard if isinstance(message, RunTrained)]
+
+
+def pool_of(slots: int, files: TokenFiles, hear: Callable[[Message], None], threads: int = 1) -> Pool:
+    return on_ray.open_pool(ray, slots, threads, "cpu", files, hear)
+
+
+def job(*configs: TrainingConfig, files: TokenFiles, checkpoints: Path | None = None) -> TrunkJob:
+    orders = tuple(RunOrder(config=config, expected_s=0.001) for config in configs)
+    place = str(checkpoints) if checkpoints else None
+    return TrunkJob(orders=orders, files=files, budget_s=300.0, checkpoints=place, validation_windows=8)
+
+
+def all_of(pool: Pool, *jobs: TrunkJob) -> list[Ended]:
+    with pool:
+        for one in jobs:
+            pool.submit(one)
+        return list(pool.as_completed())
+
+
+def tasks() -> list[psutil.Process]:
+    """The workers that train just now."""
+    return [one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [""])[0] == "ray::_train"]
+
+
+def kill_the_only_task() -> None:
+    (process,) = tasks()
+    process.kill()
+
+
+# Training
+
+
+def test_a_worker_that_is_killed_while_it_trains_costs_nothing_but_time(
+    cluster: str, files: TokenFiles, undisturbed: dict[str, object], tmp_path: Path
+) -> None:
+    """Beside it another trunk, before it is killed and after; both end as without any of it, to the last bit."""
+    listener = Listener(kill_the_only_task)
+    wanted = job(SHORT, LONG, files=files, checkpoints=tmp_path / "checkpoints")
+    ended = all_of(pool_of(1, files, listener), job(OTHER, files=files), wanted)
+    assert listener.at and [one.death for one in ended] == [None, None]
+    assert losses(listener.runs) == undisturbed
+    assert [run.config for run in listener.runs] == [OTHER, SHORT, LONG], "what was done is not done again"
+    again = shares(listener.heard[listener.at :], LONG)
+    assert min(again) * LONG.n_steps > SHORT.decay_from, "it goes on from where its trunk was kept"
+    for run in listener.runs:
+        assert run.place and run.place.executor == "ray" and run.place.node and run.shared and run.threads == 1
+        assert run.place.exclusive is False or os.cpu_count() == 1
+        assert run.place.beside_cpus is not None
+
+
+def test_text_reaches_a_node_that_does_not_see_the_drivers_files(
+    cluster: str, files: TokenFiles, tmp_path: Path
+) -> None:
+    """The files are gone when the job begins, so its text can only come from the object store."""
+    seen = [shutil.copy(path, tmp_path) for path in (files.train_path, files.validation_path)]
+    moved = files.model_copy(update={"train_path": str(seen[0]), "validation_path": str(seen[1])})
+    listener = Listener()
+    with pool_of(1, moved, listener, threads=2) as pool:
+        for path in seen:
+            Path(path).unlink()
+        pool.submit(job(tiny_config(8), files=moved))
+        list(pool.as_completed())
+    (run,) = listener.runs
+    (there,) = train_trunk([tiny_config(8)], files, lambda *_: None, Checkpoints(None), validation_windows=8)
+    assert run.validation_loss == pytest.approx(there.validation_loss)
+    assert run.place and run.place.exclusive == ((os.cpu_count() or 1) <= 2), "both CPUs of the node were its own"
+    shutil.rmtree(Path(kept_at(moved, own_folder()).train_path).parent)
+
+
+def test_a_run_that_ends_its_worker_every_time_fails_with_the_reason(
+    cluster: str, files: TokenFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "bench_deadly.py").write_text("import os\n\ndef deadly():\n    os._exit(3)\n")
+    deadly = TrainingConfig(task=TaskRef(path=str(tmp_path / "bench_deadly.py"), function="deadly"), tokens=4)
+    pool = pool_of(1, files, Listener())
+    pool.tries = 2
+    (ended,) = all_of(pool, job(deadly, files=files))
+    assert ended.death and ended.death.key == deadly.key
+    assert "its Ray worker was lost" in ended.death.reason and "begun 2 times" in ended.death.reason
+
+
+def test_leaving_ends_the_tasks_that_are_under_way(cluster: str, files: TokenFiles) -> None:
+    def interrupt(message: Message) -> None:
+        if isinstance(message, Progress):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        all_of(pool_of(1, files, interrupt), job(tiny_config(100_000), files=files))
+    deadline = time.monotonic() + 30
+    while tasks():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+# The cluster
+
+
+def test_the_cluster_holds_as_many_jobs_as_its_cpus_allow(cluster: str) -> None:
+    assert [on_ray.capacity(ray, threads, "cpu") for threads in (1, 2)] == [2, 1]
+
+
+@pytest.mark.parametrize(("threads", "device"), [(3, "cpu"), (1, "cuda")])
+def test_a_job_that_fits_no_node_is_said_before_it_waits_for_ever(cluster: str, threads: int, device: Any) -> None:
+    if device == "cuda" and ray.cluster_resources().get("GPU"):
+        pytest.skip("needs a machine without CUDA")
+    with pytest.raises(DeviceError, match=r"no node of the Ray cluster has .*lower --threads-per-job"):
+        on_ray.capacity(ray, threads, device)
+
+
+def test_text_too_large_to_be_sent_is_left_where_it_is(files: TokenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(on_ray._content(files)) == 2
+    monkeypatch.setattr(on_ray, "MOST_SENT_BYTES", 1000)
+    assert on_ray._content(files) == ()
+
+
+# The command
+
+
+def test_the_same_command_goes_on_after_the_driver_was_killed(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster that outlives its driver, and whose workers end with it."""
+    grid = tuple(config.model_copy(update={"corpus": None}) for config in (SHORT, LONG, OTHER))
+    asked = ("--executor", "ray", "--ray-address", cluster)
+    run = RunFolder(tmp_path / "run")
+    process = start(write_command(tmp_path / "command.py", grid), run.path, *asked)
+    wait_for_runs(run, 1, process)
+    process.kill()
+    process.communicate()
+    known_machine(monkeypatch, grid)
+    result = train(run.path, *asked)
+    assert result.exit_code == 0, result.output
+    assert "training runs on cpu (ray: 2 at a time, 1 thread each)" in result.stderr
+    keys = [one.config.key for one in trained(read_journal(run.journal_path))]
+    assert len(keys) == len(set(keys)) == 3, "what was recorded is not trained again"
+    suite = load_suite(run.path)
+    assert suite.complete and suite.settings.executor_options == {"ray_address": cluster}
+    assert train(tmp_path / "here", "--jobs", "2").exit_code == 0
+    assert losses(suite.training_runs) == losses(load_suite(tmp_path / "here").training_runs)
