@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from scalemark.model.ladder import N_BATCHES
-from scalemark.model.memory.layers import Layers
+from scalemark.model.memory.attention import LayersWithAttention
 from scalemark.model.memory.ledger import Tensor
 from scalemark.schema import ModelConfig, PredictedMemory, Workload
 
 _INT64_BYTES = 8
 
 
-class Round(Layers):
+class Round(LayersWithAttention):
     """The workload's phase, whole."""
 
     def __init__(self, workload: Workload, model: ModelConfig) -> None:
