@@ -34,6 +34,7 @@ JOINTS = frozenset(
         "session",
         "smoke",
         "training",
+        "versus",
     }
 )
 
