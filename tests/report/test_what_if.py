@@ -3,7 +3,9 @@
 import pytest
 from factories import make_suite
 
+from scalemark.report.sections import report_sections
 from scalemark.report.tables.what_if import advice, option_name, what_if_table
+from scalemark.report.terminal import terminal_summary
 from scalemark.schema import Analysis, Estimate, LossEffect, ModelConfig, WhatIf, Workload
 
 BASE = Workload(
@@ -37,7 +39,8 @@ def analysis_of(*found: WhatIf) -> Analysis:
 @pytest.mark.parametrize(
     ("found", "begins"),
     [
-        (what_if(FASTER), "Take it: 1.61× faster (1.43 to 1.82)"),
+        (what_if(FASTER, loss=effect(0.0, 0.0)), "Take it: 1.61× faster (1.43 to 1.82)"),
+        (what_if(FASTER), "Weigh it: 1.61× faster (1.43 to 1.82), loss not measured"),
         (what_if(FASTER, loss=effect(0.5, 0.1)), "Weigh it: 1.61× faster"),
         (what_if(SLOWER), "Leave it: 1.30× slower (1.20 to 1.40)"),
         (what_if(SLOWER, memory_ratio=0.6), "Where memory is short: 1.30× slower"),
@@ -60,9 +63,11 @@ def test_no_effect_is_said_only_beside_what_seeds_do() -> None:
     assert "the same loss to the last digit" in advice(what_if(loss=effect(0.0, 0.0)))
 
 
-def test_what_was_not_measured_says_why() -> None:
-    table = what_if_table(analysis_of(what_if(None, reason="no kernel here")))
-    assert table.rows[0][3:] == ("–", "–", "–", "no kernel here")
+def test_what_was_not_measured_says_why_beside_what_was() -> None:
+    untimed = what_if(None, reason="no kernel here")
+    table = what_if_table(analysis_of(what_if(), untimed))
+    assert table.rows[1][3:] == ("–", "–", "–", "no kernel here")
+    assert not what_if_table(analysis_of(untimed)).rows, "a step none of whose options was timed tells nothing"
 
 
 @pytest.mark.parametrize(
@@ -93,3 +98,12 @@ def test_the_note_says_what_seeds_do_and_over_how_many_blocks() -> None:
     note = what_if_table(analysis_of(what_if(loss=effect(0.002, 0.001)))).note
     assert "over 5 blocks" in note
     assert "from seed to seed it differs by 0.050" in note
+
+
+def test_every_form_of_the_report_has_it() -> None:
+    """Markdown and HTML draw the sections; the terminal has its own choice of tables."""
+    analysis = analysis_of(what_if(), what_if().model_copy(update={"base": BASE.model_copy(update={"seq_len": 128})}))
+    (section,) = [one for one in report_sections(analysis) if one.title == "What if"]
+    assert section.tables == (what_if_table(analysis),)
+    lines = terminal_summary(analysis, {}, width=120)
+    assert sum("1.61× faster" in line for line in lines) == 1, "of the largest step alone"

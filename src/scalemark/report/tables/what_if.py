@@ -16,10 +16,10 @@ _TOLD_MEMORY = 0.01
 
 
 def what_if_table(analysis: Analysis, largest_only: bool = False) -> Table:
-    """A row per option of each step whose options were measured, the largest first. largest_only: the first step's."""
-    found = analysis.what_ifs
-    if largest_only:
-        found = tuple(one for one in found if one.base.plain == found[0].base.plain)
+    """A row per option of each step one of whose options was timed, the largest first. largest_only: the first's."""
+    steps = list(dict.fromkeys(one.base.plain for one in analysis.what_ifs if one.time_ratio))
+    shown = steps[:1] if largest_only else steps
+    found = [one for one in analysis.what_ifs if one.base.plain in shown]
     columns = (
         Column("model"),
         Column("batch", "text", 2),
@@ -87,11 +87,11 @@ def advice(found: WhatIf) -> str:
 
 
 def _verdict(found: WhatIf, ratio: Estimate) -> str:
-    """By what is sure: time first, then memory; a loss that is surely higher is for the reader to weigh."""
+    """By what is sure: time first, then memory; a loss that is higher, or not known, is for the reader to weigh."""
     saves_memory = found.memory_ratio is not None and found.memory_ratio < 1 - _TOLD_MEMORY
-    costs_loss = found.loss is not None and found.loss.verdict == "higher"
+    may_cost_loss = found.loss is None or found.loss.verdict == "higher"
     if ratio.high < 1:
-        return "Weigh it" if costs_loss else "Take it"
+        return "Weigh it" if may_cost_loss else "Take it"
     if saves_memory:
         return "Where memory is short"
     return "Leave it" if ratio.low > 1 else "No gain seen"
@@ -115,7 +115,7 @@ def _memory(ratio: float | None) -> str:
 
 def _loss_words(effect: LossEffect | None) -> str:
     if effect is None:
-        return ""
+        return "loss not measured"
     if effect.verdict == "identical":
         return "the same loss to the last digit"
     if effect.verdict == "none":
