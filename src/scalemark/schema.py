@@ -1371,13 +1371,15 @@ class LossEffect(Frozen):
 class WhatIf(Frozen):
     """One option of a whole step beside the same step without it; ratios are with the option over without.
 
-    time_ratio: paired by block. memory_ratio: of the peaks of the allocator. Either is None where not measured on both
-    sides; reason: why the option has no time.
+    time_ratio: paired by block. joint_ratio: the same, with the interval that holds for all options of the step at once
+    (Bonferroni), since of many options one seems faster by chance. memory_ratio: of the peaks of the allocator. Each is
+    None where not measured on both sides; reason: why the option has no time.
     """
 
     workload: Workload
     base: Workload
     time_ratio: Estimate | None = None
+    joint_ratio: Estimate | None = None
     n_blocks: NonNegativeInt = 0
     memory_ratio: PositiveFloat | None = None
     loss: LossEffect | None = None

@@ -120,3 +120,26 @@ def test_the_largest_steps_come_first() -> None:
     works = [PLAIN, CHECKPOINTED, large, large.model_copy(update={"checkpointed": True})]
     rungs = [found.workload.rung for found in what_ifs([cell(work, {0: 1.0, 1: 1.0}) for work in works])]
     assert rungs == ["d4w256", "d2w128"]
+
+
+def test_of_each_step_the_fastest_option_comes_first_and_what_was_not_timed_last() -> None:
+    options = [PLAIN.model_copy(update={"micro_batches": parts}) for parts in (2, 4)]
+    skipped = cell(CHECKPOINTED, {}).model_copy(update={"status": "skipped", "reason": "no time"})
+    slow, fast = (cell(work, {0: second, 1: second}) for work, second in zip(options, (2.0, 0.5), strict=True))
+    found = what_ifs([skipped, slow, fast, cell(PLAIN, {0: 1.0, 1: 1.0})])
+    assert [one.workload for one in found] == [fast.workload, slow.workload, CHECKPOINTED]
+
+
+def test_joint_intervals_of_many_options_that_change_nothing_rarely_call_any_of_them_faster_or_slower() -> None:
+    options = [PLAIN.model_copy(update={"micro_batches": 2, "seq_len": 256, "attention": a}) for a in ("math", "flash")]
+    options += [PLAIN.model_copy(update={"micro_batches": parts}) for parts in (2, 4)]
+    rng = np.random.default_rng(5)
+    called = {"time_ratio": 0.0, "joint_ratio": 0.0}
+    for _ in range(300):
+        cells = [
+            cell(work, dict(enumerate(map(float, np.exp(0.03 * rng.standard_normal(5)))))) for work in (PLAIN, *options)
+        ]
+        for name in called:
+            ratios = [getattr(one, name) for one in what_ifs(cells)]
+            called[name] += any(not one.low <= 1.0 <= one.high for one in ratios) / 300
+    assert called["joint_ratio"] <= 0.12 < called["time_ratio"]

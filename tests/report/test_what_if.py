@@ -28,7 +28,14 @@ def effect(value: float, half: float, spread: float = 0.05) -> LossEffect:
 
 def what_if(time_ratio: Estimate | None = FASTER, **fields: object) -> WhatIf:
     work = BASE.model_copy(update={"dtype": "bfloat16"})
-    found = {"workload": work, "base": BASE, "time_ratio": time_ratio, "n_blocks": 5, **fields}
+    found = {
+        "workload": work,
+        "base": BASE,
+        "time_ratio": time_ratio,
+        "joint_ratio": time_ratio,
+        "n_blocks": 5,
+        **fields,
+    }
     return WhatIf.model_validate(found)
 
 
@@ -44,7 +51,7 @@ def analysis_of(*found: WhatIf) -> Analysis:
         (what_if(FASTER, loss=effect(0.5, 0.1)), "Weigh it: 1.61× faster"),
         (what_if(SLOWER), "Leave it: 1.30× slower (1.20 to 1.40)"),
         (what_if(SLOWER, memory_ratio=0.6), "Where memory is short: 1.30× slower"),
-        (what_if(UNCLEAR), "No gain seen: as fast, as far as can be told"),
+        (what_if(UNCLEAR), "No sure gain: as fast, as far as can be told"),
         (what_if(UNCLEAR, memory_ratio=0.6), "Where memory is short"),
     ],
 )
@@ -52,15 +59,27 @@ def test_advice_follows_from_what_is_sure(found: WhatIf, begins: str) -> None:
     assert advice(found).startswith(begins)
 
 
+def test_what_only_an_interval_of_its_own_calls_faster_is_no_sure_gain() -> None:
+    joint = Estimate(value=0.62, low=0.3, high=1.2, level=0.99)
+    assert advice(what_if(FASTER, joint_ratio=joint)).startswith("No sure gain: 1.61× faster (1.43 to 1.82)")
+
+
 def test_advice_names_memory_and_loss_where_they_differ() -> None:
     said = advice(what_if(FASTER, memory_ratio=0.81, loss=effect(0.5, 0.1)))
-    assert said == "Weigh it: 1.61× faster (1.43 to 1.82), 19 % less memory, +0.50 loss after 6 steps."
+    assert said == "Weigh it: 1.61× faster (1.43 to 1.82), 19 % less memory, +0.5000 loss after 6 steps."
 
 
 def test_no_effect_is_said_only_beside_what_seeds_do() -> None:
     assert "no effect on loss" in advice(what_if(loss=effect(0.002, 0.001)))
     assert "no effect" not in advice(what_if(loss=effect(0.002, 0.001, spread=0.001)))
     assert "the same loss to the last digit" in advice(what_if(loss=effect(0.0, 0.0)))
+
+
+def test_a_difference_of_rounding_is_not_written_out() -> None:
+    losses = [
+        what_if_table(analysis_of(what_if(loss=one))).rows[0][5] for one in (effect(2e-7, 3e-7), effect(0.01, 0.002))
+    ]
+    assert losses == ["< 0.0001 apart", "+0.0100 ± 0.0020"]
 
 
 def test_what_was_not_measured_says_why_beside_what_was() -> None:

@@ -7,31 +7,41 @@
 Both sides ran in the same blocks, in one worker process each time, so that what made a block slow leaves the ratio.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from statistics import median, stdev
 
 from scalemark.record.control import corrected_rounds_s
-from scalemark.schema import Cell, LossEffect, WhatIf
+from scalemark.schema import INTERVAL_LEVEL, Cell, LossEffect, WhatIf
 from scalemark.stats import mean_difference, paired_ratio
 
 
 def what_ifs(cells: Sequence[Cell]) -> tuple[WhatIf, ...]:
-    """One per option whose step without it was timed, the largest steps first; options in the order of the cells."""
+    """One per option whose step without it was timed: the largest steps first, of each the fastest option first."""
     timed = {cell.workload: cell for cell in cells if cell.time_s}
     pairs = [(cell, timed[base]) for cell in cells if (base := cell.workload.base) in timed and base]
-    return tuple(_what_if(cell, base) for cell, base in sorted(pairs, key=lambda pair: -_step_flops(pair[1])))
+    looks = Counter(cell.workload.plain for cell, _ in pairs if cell.status == "ok")
+    found = [(_step_flops(base), _what_if(cell, base, looks[cell.workload.plain])) for cell, base in pairs]
+    return tuple(one for _, one in sorted(found, key=lambda pair: (-pair[0], _ratio_or_last(pair[1]))))
+
+
+def _ratio_or_last(found: WhatIf) -> float:
+    return found.time_ratio.value if found.time_ratio else inf
 
 
 def _step_flops(cell: Cell) -> float:
     return cell.accounting.flops.model_flops("step") if cell.accounting else 0.0
 
 
-def _what_if(cell: Cell, base: Cell) -> WhatIf:
-    with_s, without_s = _shared_medians_s(cell, base)
+def _what_if(cell: Cell, base: Cell, looks: int) -> WhatIf:
+    """looks: how many options of the step are judged."""
+    with_s, without_s = _shared_medians_s(cell, base) if cell.status == "ok" else ([], [])
     return WhatIf(
         workload=cell.workload,
         base=base.workload,
-        time_ratio=paired_ratio(with_s, without_s) if cell.status == "ok" else None,
+        time_ratio=paired_ratio(with_s, without_s),
+        joint_ratio=paired_ratio(with_s, without_s, 1 - (1 - INTERVAL_LEVEL) / max(looks, 1)),
         n_blocks=len(with_s),
         memory_ratio=_memory_ratio(cell, base),
         loss=_loss_effect(cell, base),

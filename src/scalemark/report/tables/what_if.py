@@ -1,6 +1,6 @@
 """The table of options: what each does to a step's time, memory and loss, and what to make of it.
 
-What it advises follows from the numbers alone: an interval that reaches across 1 advises nothing.
+What it advises follows from the numbers alone: a joint interval that reaches across 1 advises nothing.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from scalemark.units import MISSING, format_percent, significant
 
 # What is less is not worth a word: an allocator's rounding.
 _TOLD_MEMORY = 0.01
+# Nats per token; smaller ones are rounding.
+_TOLD_LOSS = 0.0001
 
 
 def what_if_table(analysis: Analysis, largest_only: bool = False) -> Table:
@@ -69,32 +71,34 @@ def _loss(effect: LossEffect | None) -> str:
         return MISSING
     if effect.verdict == "identical":
         return "the same"
-    half = (effect.difference.high - effect.difference.low) / 2
-    return f"{_signed(effect.difference.value)} ± {significant(half, 1)}"
+    difference = effect.difference
+    if max(abs(difference.low), abs(difference.high)) < _TOLD_LOSS:
+        return f"< {_TOLD_LOSS} apart"
+    return f"{_signed(difference.value)} ± {(difference.high - difference.low) / 2:.4f}"
 
 
 def _signed(difference: float) -> str:
-    return f"{'−' if difference < 0 else '+'}{significant(abs(difference), 2)}"
+    return f"{'−' if difference < 0 else '+'}{abs(difference):.4f}"
 
 
 def advice(found: WhatIf) -> str:
     """'Take it: 1.61× faster (1.40 to 1.80), no effect on loss.'; why there is none, where it was not measured."""
-    ratio = found.time_ratio
-    if ratio is None:
+    ratio, joint = found.time_ratio, found.joint_ratio
+    if ratio is None or joint is None:
         return found.reason or "measured in too few blocks to tell: raise --scale-budget"
     parts = [_speed(ratio), _memory(found.memory_ratio), _loss_words(found.loss)]
-    return f"{_verdict(found, ratio)}: {', '.join(filter(None, parts))}."
+    return f"{_verdict(found, joint)}: {', '.join(filter(None, parts))}."
 
 
-def _verdict(found: WhatIf, ratio: Estimate) -> str:
+def _verdict(found: WhatIf, joint: Estimate) -> str:
     """By what is sure: time first, then memory; a loss that is higher, or not known, is for the reader to weigh."""
     saves_memory = found.memory_ratio is not None and found.memory_ratio < 1 - _TOLD_MEMORY
     may_cost_loss = found.loss is None or found.loss.verdict == "higher"
-    if ratio.high < 1:
+    if joint.high < 1:
         return "Weigh it" if may_cost_loss else "Take it"
     if saves_memory:
         return "Where memory is short"
-    return "Leave it" if ratio.low > 1 else "No gain seen"
+    return "Leave it" if joint.low > 1 else "No sure gain"
 
 
 def _speed(ratio: Estimate) -> str:
@@ -131,7 +135,8 @@ def _note(found: Sequence[WhatIf]) -> str:
         "Each option beside the same step without it (in float32, eager, fused AdamW, torch's choice of attention,"
         " unless said).",
         f"Time: ratio of medians, paired by block, both sides having run in the same worker process; 90 % interval over"
-        f" {' or '.join(map(str, blocks))} blocks."
+        f" {' or '.join(map(str, blocks))} blocks. Advice calls faster or slower only what is so at 90 % for all"
+        " options of the step together."
         if blocks
         else "",
         "Memory: ratio of the allocator's peaks; what compiled code holds is not seen on a CPU.",
