@@ -27,6 +27,7 @@ JOINTS = frozenset(
         "doctor",
         "fitting",
         "history",
+        "launched",
         "live",
         "planning",
         "plugin",

@@ -235,6 +235,52 @@ def train(
 
 
 @app.command()
+def measure(
+    rungs: Annotated[
+        str, typer.Option("--rungs", metavar="NAME,…", help="Rungs to spread over the ranks.")
+    ] = "d4w256,d8w512",
+    parallelism: Annotated[
+        str, typer.Option("--parallelism", metavar="NAME,…", help="ddp, fsdp, or both.")
+    ] = "ddp,fsdp",
+    batch_per_rank: Annotated[int, typer.Option("--batch-per-rank", min=1, metavar="N", help="Sequences.")] = 2,
+    seq_len: Annotated[int, typer.Option("--seq-len", min=1, metavar="T", help="Tokens of a sequence.")] = 256,
+    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32 or bfloat16.")] = "float32",
+    budget: Annotated[str, typer.Option("--budget", metavar="TIME", help="Time for all of it: 90s, 4m.")] = "4m",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of models, text and order.")] = 0,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="A rank that others wait for longer is given up.")
+    ] = "5m",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; one that has begun goes on.")
+    ] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Under torchrun: training steps on all ranks of a cluster (`torchrun … -m scalemark measure`)."""
+    from scalemark.launched import LaunchedRequest, check_launched, measure_launched
+    from scalemark.model.ladder import find_rung
+    from scalemark.units import parse_duration_s
+
+    check_launched()
+    request = LaunchedRequest(
+        rungs=tuple(find_rung(name.strip()) for name in rungs.split(",")),
+        parallelisms=tuple(_choice(name.strip(), ("ddp", "fsdp"), "parallelism") for name in parallelism.split(",")),
+        rank_batch=batch_per_rank,
+        seq_len=seq_len,
+        dtype=_choice(dtype, ("float32", "bfloat16"), "dtype"),
+        budget_s=parse_duration_s(budget),
+        device=_choice(device, ("auto", "cpu", "cuda"), "device"),
+        seed=seed,
+        results_root=results,
+        out=out,
+        timeout_s=parse_duration_s(timeout),
+    )
+    lines = measure_launched(request, _terminal_columns(), lambda words: typer.echo(f"scalemark: {words}", err=True))
+    if lines:
+        typer.echo("\n".join(lines))
+
+
+@app.command()
 def plan(
     suite: SuiteArgument = None,
     hours: Annotated[float | None, typer.Option("--hours", metavar="H", help="Time for training.")] = None,
