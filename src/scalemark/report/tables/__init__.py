@@ -12,6 +12,7 @@ from scalemark.report.tables.laws import LAW_TITLES, law_table, law_tables, para
 from scalemark.report.tables.machine import machine_table, product_table
 from scalemark.report.tables.plans import plan_table
 from scalemark.report.tables.prices import price_table
+from scalemark.report.tables.ranks import scaling_table, scaling_tables
 from scalemark.report.tables.raw import raw_table
 from scalemark.report.tables.residuals import residual_tables
 from scalemark.report.tables.run import noise_table, setting_table, warning_table
@@ -19,6 +20,7 @@ from scalemark.report.tables.splits import split_table
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.tables.training import repeated_table, run_model, training_table
 from scalemark.report.tables.verdicts import diff_table
+from scalemark.report.tables.what_if import what_if_table
 
 __all__ = [
     "LAW_TITLES",
@@ -44,8 +46,11 @@ __all__ = [
     "repeated_table",
     "residual_tables",
     "run_model",
+    "scaling_table",
+    "scaling_tables",
     "setting_table",
     "split_table",
     "training_table",
     "warning_table",
+    "what_if_table",
 ]
