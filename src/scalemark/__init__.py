@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalemark.analysis import analyse
-    from scalemark.benchmarks import ladder, trainings, workloads
+    from scalemark.benchmarks import ladder, on_ranks, trainings, workloads
     from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
     from scalemark.model.options import step_options
@@ -28,6 +28,7 @@ __all__ = [
     "ladder",
     "load",
     "load_suite",
+    "on_ranks",
     "plan",
     "step_options",
     "training_grid",
@@ -44,6 +45,7 @@ _HOMES = {
     "ladder": "scalemark.benchmarks",
     "load": "scalemark.record.store",
     "load_suite": "scalemark.record.store",
+    "on_ranks": "scalemark.benchmarks",
     "plan": "scalemark.planning",
     "step_options": "scalemark.model.options",
     "training_grid": "scalemark.train.grid",

@@ -48,14 +48,19 @@ def compiled(model: nn.Module) -> nn.Module:
 def _eager_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
     if workload.task:
         return load_task(workload.task, seed).to(workload.device)
-    assert workload.model and workload.batch and workload.seq_len
+    assert workload.model and workload.batch
+    return language_model_task(workload, random_windows(workload, tokens, seed), seed).to(workload.device)
+
+
+def random_windows(workload: Workload, tokens: np.ndarray, seed: int) -> Batch:
+    """Inputs and targets of the batches that rounds go through, each (samples, seq_len), drawn from the text."""
+    assert workload.batch and workload.seq_len
     starts = np.random.default_rng(seed).integers(len(tokens) - workload.seq_len - 1, size=N_BATCHES * workload.batch)
     rows = torch.from_numpy(tokens[starts[:, None] + np.arange(workload.seq_len + 1)].astype(np.int64))
-    windows = (rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
-    return language_model_task(workload, windows, seed).to(workload.device)
+    return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-class _Steps:
+class Steps:
     """A task that is being stepped through: which batch is next, and the graph of the last forward pass."""
 
     def __init__(self, task: Task, workload: Workload) -> None:
@@ -119,7 +124,7 @@ def nothing() -> None:
 
 def make_round(task: Task, workload: Workload) -> Round:
     """The workload's phase on this task, ready to be timed again and again."""
-    steps = _Steps(task, workload)
+    steps = Steps(task, workload)
     if workload.phase == "optimizer":
         steps.forward()
         steps.backward()
