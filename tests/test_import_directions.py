@@ -26,6 +26,7 @@ JOINTS = frozenset(
         "diagnosis",
         "doctor",
         "fitting",
+        "history",
         "launched",
         "live",
         "planning",

@@ -22,6 +22,7 @@ from scalemark.schema import (
     Workload,
 )
 from scalemark.session import Request, Session, describe, finish, placed, start
+from scalemark.train.candidate import TASK_S
 from scalemark.train.corpus import Corpus
 from scalemark.train.executors.slurm import DEFAULT_SLOTS, Spool
 from scalemark.train.grid import training_grid
@@ -162,6 +163,18 @@ def test_training_gets_the_time_for_all_that_there_is_where_that_is_little(tmp_p
     few = training_grid(widths=[16, 32], tokens=[2**19])
     run = start(request(tmp_path, trainings=few))
     assert len(run.grid.orders) == 2 and run.plan.cells
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_timing_that_took_all_of_the_budget_leaves_a_users_task_its_second_and_a_grid_nothing(
+    tmp_path, monkeypatch, own
+):
+    given_s = []
+    monkeypatch.setattr(session, "train_within", lambda left_s, *_: given_s.append(left_s))
+    mine = TrainingConfig(task=TaskRef(path="bench_mine.py", function="mine"), tokens=100)
+    run = start(request(tmp_path, workloads=(), trainings=(mine,) if own else FEW))
+    session.measure(replace(run, started_s=run.started_s - 10_000), print)
+    assert given_s[0] > TASK_S if own else given_s[0] <= 0
 
 
 # Going on

@@ -434,10 +434,17 @@ def measure(
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
     GroupCampaign(session.groups, session.site, session.journal.append, tell, machine_state).run()
-    left_s = session.started_s + session.budget_s - REPORT_S - time.monotonic()
+    left_s = _left_for_training_s(session)
     tell_training = tell_training or (lambda progress: tell(str(progress)))
     record = session.journal.append
     train_within(left_s, session.trainings, session.trained, session.pace, session.workshop, record, tell_training)
+
+
+def _left_for_training_s(session: Session) -> float:
+    """What timing has left of the budget; where that is nothing, still what a user's own tasks are taken to need."""
+    own = [config for config in session.trainings if config.task and config.key not in session.trained]
+    own_s = plan_grid(own, _no_step, math.inf, session.workshop.slots).needed_s
+    return max(session.started_s + session.budget_s - REPORT_S - time.monotonic(), own_s)
 
 
 def finish(session: Session, complete: bool) -> Suite:

@@ -10,10 +10,13 @@ from typing import Any
 
 import factories
 import pytest
+from contending import comparison
 
 from scalemark.report.html import write_html
 from scalemark.report.sections import FIGURE_NAMES
 from scalemark.report.series import loss_rows, step_time_rows
+from scalemark.report.versus.documents import write_comparison_html
+from scalemark.report.versus.sections import FIGURE_NAMES as COMPARED_NAMES
 from scalemark.schema import Analysis, MeasurementWarning, TaskRef
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -233,6 +236,14 @@ def test_dragging_moves_what_is_shown(page: Page, whole: Path) -> None:
     page.wait(lambda: page.all(first)[0].rect["x"] < before - 30)
 
 
+def test_words_in_a_chart_go_with_what_they_name(page: Page, whole: Path) -> None:
+    words = "#figure-memory .mark-text.role-mark text"
+    page.open(whole)
+    assert [word.get_attribute("opacity") for word in page.all(words)] == ["1"]
+    page.press("memory", "in")
+    page.wait(lambda: page.all(words)[0].get_attribute("opacity") == "0")
+
+
 def test_axes_become_linear_and_logarithmic_again(page: Page, whole: Path) -> None:
     page.open(whole)
     before = page.ticks("step-time")
@@ -439,4 +450,25 @@ def test_hostile_text_is_shown_and_not_run(page: Page, analysis: Analysis, tmp_p
     assert [text for text in HOSTILE if text not in words] == []
     assert page.script("return window.hacked ?? null") is None
     assert page.all("img, body svg[onload]") == []
+    assert page.problems() == []
+
+
+# Several suites
+
+
+def test_a_comparison_is_drawn_filtered_by_contender_and_fits_a_phone(page: Page, tmp_path: Path) -> None:
+    path = write_comparison_html(comparison(), tmp_path / "comparison.html")
+    page.open(path)
+    for name in COMPARED_NAMES:
+        assert page.all(f"#figure-{name} svg .role-mark path"), name
+    drawn = f"#figure-step-time {POINTS}[opacity='1']"
+    points = len(page.all(drawn))
+    told = page.hover(page.all(drawn)[0])
+    assert told["on"] in ("laptop", "gpu") and "±" in told["step time"]
+    entry = page.all("#figure-step-time .role-legend-symbol path")[1]
+    page.script("arguments[0].scrollIntoView({block: 'center'})", entry)
+    ActionChains(page.driver).click(entry).perform()
+    page.wait(lambda: len(page.all(drawn)) == points // 2)
+    page.open(path, NARROW)
+    assert page.script("return document.scrollingElement.scrollWidth") <= NARROW[0]
     assert page.problems() == []
