@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalemark.analysis import analyse
-    from scalemark.benchmarks import ladder, trainings, workloads
+    from scalemark.benchmarks import ladder, on_ranks, trainings, workloads
     from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
     from scalemark.model.task import Task
@@ -27,6 +27,7 @@ __all__ = [
     "ladder",
     "load",
     "load_suite",
+    "on_ranks",
     "plan",
     "training_grid",
     "trainings",
@@ -42,6 +43,7 @@ _HOMES = {
     "ladder": "scalemark.benchmarks",
     "load": "scalemark.record.store",
     "load_suite": "scalemark.record.store",
+    "on_ranks": "scalemark.benchmarks",
     "plan": "scalemark.planning",
     "training_grid": "scalemark.train.grid",
     "trainings": "scalemark.benchmarks",

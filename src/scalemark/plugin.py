@@ -300,7 +300,8 @@ def _samples(thing: "Workload | TrainingConfig", plugin: ScalePlugin) -> tuple[t
 
     outcome = plugin.outcome(thing)
     if isinstance(outcome, Cell):
-        return outcome.samples_s, f"{outcome.workload.phase} (one round)"
+        where = ", slowest rank" if outcome.workload.is_parallel else ""
+        return outcome.samples_s, f"{outcome.workload.phase} (one round{where})"
     seconds = outcome.seconds if isinstance(outcome, TrainingRun) else None
     return ((seconds,) if seconds else ()), "training (one whole run)"
 

@@ -40,6 +40,18 @@ def median_over_blocks(blocks: Sequence[Sequence[float]], seed: int = 0, level: 
     return _log_symmetric(value, _quantile(len(arrays), level) * spread, level)
 
 
+def signed_median_over_blocks(
+    blocks: Sequence[Sequence[float]], seed: int = 0, level: float = INTERVAL_LEVEL
+) -> Estimate:
+    """As `median_over_blocks`, of samples that may be negative, such as differences: symmetric in the value itself."""
+    arrays = [np.asarray(block, dtype=float) for block in blocks if len(block)]
+    assert arrays, "a median needs at least one sample"
+    value = float(np.median([np.median(array) for array in arrays]))
+    spread = float(np.std(_bootstrap_medians(arrays, np.random.default_rng(seed))))
+    half_width = _quantile(len(arrays), level) * spread
+    return Estimate(value=value, low=value - half_width, high=value + half_width, level=level)
+
+
 def relative_half_width(samples: Sequence[float], level: float = INTERVAL_LEVEL) -> float:
     """Half the interval of the median of correlated samples of one process, over that median.
 

@@ -50,7 +50,7 @@ class Scouted(Frozen):
 
     A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs + s_per_activation_byte ·
     activation bytes. energy_reason: why energy cannot be measured; None where it can. worker_start_s: from the making
-    of a worker's process until its device has run a first kernel.
+    of a worker's process until its device has run a first kernel. device_count: GPUs that torch sees; 1 for a CPU.
     """
 
     kind: Literal["scouted"] = "scouted"
@@ -61,4 +61,5 @@ class Scouted(Frozen):
     s_per_activation_byte: float = 0.0
     energy_reason: str | None
     worker_start_s: float
+    device_count: int = 1
     facts: Facts

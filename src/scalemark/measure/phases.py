@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scalemark.measure.clock import Round
 from scalemark.model.ladder import N_BATCHES
-from scalemark.model.task import Task, language_model_task, load_task
+from scalemark.model.task import Batch, Task, language_model_task, load_task
 from scalemark.schema import Workload
 
 
@@ -39,14 +39,20 @@ def compiled(model: nn.Module) -> nn.Module:
 def _eager_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
     if workload.task:
         return load_task(workload.task, seed).to(workload.device)
-    assert workload.model and workload.batch and workload.seq_len
-    starts = np.random.default_rng(seed).integers(len(tokens) - workload.seq_len - 1, size=N_BATCHES * workload.batch)
-    rows = torch.from_numpy(tokens[starts[:, None] + np.arange(workload.seq_len + 1)].astype(np.int64))
-    windows = (rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+    assert workload.model and workload.batch
+    windows = random_windows(workload, tokens, seed)
     return language_model_task(workload.model, windows, workload.batch, workload.optimizer, seed).to(workload.device)
 
 
-class _Steps:
+def random_windows(workload: Workload, tokens: np.ndarray, seed: int) -> Batch:
+    """Inputs and targets of the batches that rounds go through, each (samples, seq_len), drawn from the text."""
+    assert workload.batch and workload.seq_len
+    starts = np.random.default_rng(seed).integers(len(tokens) - workload.seq_len - 1, size=N_BATCHES * workload.batch)
+    rows = torch.from_numpy(tokens[starts[:, None] + np.arange(workload.seq_len + 1)].astype(np.int64))
+    return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+
+class Steps:
     """A task that is being stepped through: which batch is next, and the graph of the last forward pass."""
 
     def __init__(self, task: Task, workload: Workload) -> None:
@@ -94,7 +100,7 @@ def nothing() -> None:
 
 def make_round(task: Task, workload: Workload) -> Round:
     """The workload's phase on this task, ready to be timed again and again."""
-    steps = _Steps(task, workload)
+    steps = Steps(task, workload)
     if workload.phase == "optimizer":
         steps.forward()
         steps.backward()

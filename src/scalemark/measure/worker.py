@@ -55,6 +55,7 @@ from scalemark.schema import (
     ModelConfig,
     Operators,
     OperatorsCounted,
+    Purpose,
     WorkerStarted,
     Workload,
 )
@@ -84,8 +85,8 @@ def work(job: MeasureJob, emit: Emit) -> None:
     if job.purpose == "scout":
         emit(_scout(job, device))
         return
-    emit(_started(job))
-    _without_collector()
+    emit(worker_started(job.purpose, job.block_index))
+    quiet_collector()
     with Watch() as watch:
         _work_through(_Bench(job, device, watch), emit)
 
@@ -118,16 +119,17 @@ class _Bench:
         return measure_idle(self.counter)
 
 
-def _started(job: MeasureJob) -> WorkerStarted:
+def worker_started(purpose: Purpose, index: int, rank: int | None = None) -> WorkerStarted:
     """How this process found itself: what it says is read back, not repeated from the job."""
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return WorkerStarted(
-        purpose=job.purpose,
-        index=job.block_index,
+        purpose=purpose,
+        index=index,
         start_s=_age_s(),
         threads=torch.get_num_threads(),
         affinity=None if affinity is None else tuple(affinity),
         environment=moving_variables(os.environ),
+        rank=rank,
     )
 
 
@@ -136,7 +138,7 @@ def _age_s() -> float:
     return round(time.time() - psutil.Process().create_time(), 3)
 
 
-def _without_collector() -> None:
+def quiet_collector() -> None:
     """A collection inside a round would be timed as if the model had done it."""
     gc.collect()
     gc.freeze()
@@ -164,14 +166,14 @@ def _attempt(order: CellOrder, bench: _Bench, emit: Emit) -> None:
         emit(CellEnded(key=order.workload.key, status=status_of(error, order.workload), reason=reason))
 
 
-def status_of(error: Exception, workload: Workload) -> CellStatus:
+def status_of(error: Exception, workload: Workload | None = None) -> CellStatus:
     """What an error says of the cell. A compiler that is not there, or gives up, is no fault of the model."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in str(error) for words in _OUT_OF_MEMORY_WORDS
     ):
         return "oom"
     by_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-    return "skipped" if workload.compiled and by_compiler else "failed"
+    return "skipped" if workload and workload.compiled and by_compiler else "failed"
 
 
 def _time_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
@@ -259,6 +261,7 @@ def _scout(job: MeasureJob, device: Device) -> Scouted:
         s_per_activation_byte=s_per_gb / 1e9,
         energy_reason=counter.reason,
         worker_start_s=worker_start_s,
+        device_count=torch.cuda.device_count() if device == "cuda" else 1,
         facts=torch_facts(device),
     )
 

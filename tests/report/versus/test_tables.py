@@ -80,12 +80,12 @@ def test_tokens_per_joule_are_the_items_of_a_step_over_its_joules() -> None:
 
 
 def test_causes_stand_in_one_form_with_the_time_that_each_takes() -> None:
-    table = the("Why they differ: where a step's time goes")
+    table = the("Where a step's time goes")
     assert "'p-norm of host and device'" in table.note
     layers = row(table, "cost of a layer whatever its size: launching its operators")
     assert layers["gpu"].startswith(("44", "45", "46"))
     assert all(any(text != MISSING for text in one[1:]) for one in table.rows)
-    coefficients = the("Why they differ: coefficients")
+    coefficients = the("Coefficients of the laws")
     assert row(coefficients, "matrix products and attention")["laptop"].endswith(" %")
     assert "GFLOP/s ± " in row(coefficients, "matrix products and attention")["laptop"]
 

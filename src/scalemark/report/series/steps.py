@@ -120,7 +120,8 @@ def _comparable_steps(suite: Suite) -> list[Cell]:
 
 
 def _counted_steps(suite: Suite) -> list[Cell]:
-    steps = [cell for cell in suite.cells if cell.workload.phase == "step" and cell.status == "ok"]
+    alone = [cell for cell in suite.cells if not cell.workload.is_parallel]
+    steps = [cell for cell in alone if cell.workload.phase == "step" and cell.status == "ok"]
     return [cell for cell in steps if cell.accounting and cell.accounting.params_non_embedding > 0]
 
 

@@ -12,6 +12,7 @@ from scalemark.report.tables.laws import LAW_TITLES, law_table, law_tables, para
 from scalemark.report.tables.machine import machine_table, product_table
 from scalemark.report.tables.plans import plan_table
 from scalemark.report.tables.prices import price_table
+from scalemark.report.tables.ranks import scaling_table, scaling_tables
 from scalemark.report.tables.raw import raw_table
 from scalemark.report.tables.residuals import residual_tables
 from scalemark.report.tables.run import noise_table, setting_table, warning_table
@@ -46,6 +47,8 @@ __all__ = [
     "report_tables",
     "residual_tables",
     "run_model",
+    "scaling_table",
+    "scaling_tables",
     "setting_table",
     "split_table",
     "training_table",
@@ -56,6 +59,7 @@ __all__ = [
 def report_tables(analysis: Analysis) -> tuple[Table, ...]:
     """All tables that have something to say, in reading order; those for reference come last."""
     suite = analysis.suite
+    ranks = scaling_tables(analysis.scaling, suite)
     tables = (
         price_table(analysis),
         plan_table(analysis),
@@ -64,12 +68,14 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
         cost_table(suite),
         split_table(analysis),
         energy_table(suite),
+        *(table for table in ranks if not table.detail),
         training_table(suite),
         repeated_table(analysis),
         *law_tables(analysis),
         noise_table(analysis),
         machine_table(suite),
         *residual_tables(analysis),
+        *(table for table in ranks if table.detail),
         product_table(suite),
         operator_table(suite),
         cell_table(suite),

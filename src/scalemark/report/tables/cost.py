@@ -62,6 +62,7 @@ def is_cost_cell(cell: Cell) -> bool:
         and work.phase == "step"
         and work.dtype == "float32"
         and not work.compiled
+        and not work.is_parallel
         and (work.optimizer == "adamw" or work.task is not None)
     )
 

@@ -368,7 +368,7 @@ def cause_table(comparison: SuiteComparison) -> Table:
         f" '{comparison.common_form}', which describes all together best; predictions come from the form that describes"
         " each best."
     )
-    return Table("Why they differ: where a step's time goes", columns, rows, note * bool(rows))
+    return Table("Where a step's time goes", columns, rows, note * bool(rows))
 
 
 def _taken(seconds: Estimate | None, step_s: float) -> str:
@@ -391,10 +391,10 @@ def coefficient_table(comparison: SuiteComparison) -> Table:
         for one in comparison.coefficients
     )
     note = (
-        "Of the same laws. 'Not identified' is what the measurements leave open, or what the law holds at the measured"
-        f" ceiling. Ratio: over {names[0]}; of a rate, above 1 is faster."
+        "Of the laws of step time in that form. 'Not identified' is what the measurements leave open, or what the law"
+        f" holds at the measured ceiling. Ratio: over {names[0]}; of a rate, above 1 is faster."
     )
-    return _without_blank(Table("Why they differ: coefficients", columns, rows, note * bool(rows)))
+    return _without_blank(Table("Coefficients of the laws", columns, rows, note * bool(rows)))
 
 
 def _parameter(parameter: Parameter | None) -> str:
