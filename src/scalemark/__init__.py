@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from scalemark.benchmarks import ladder, on_ranks, trainings, workloads
     from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
+    from scalemark.model.options import step_options
     from scalemark.model.task import Task
     from scalemark.planning import plan
     from scalemark.record.store import load_suite
@@ -29,6 +30,7 @@ __all__ = [
     "load_suite",
     "on_ranks",
     "plan",
+    "step_options",
     "training_grid",
     "trainings",
     "workloads",
@@ -45,6 +47,7 @@ _HOMES = {
     "load_suite": "scalemark.record.store",
     "on_ranks": "scalemark.benchmarks",
     "plan": "scalemark.planning",
+    "step_options": "scalemark.model.options",
     "training_grid": "scalemark.train.grid",
     "trainings": "scalemark.benchmarks",
     "workloads": "scalemark.benchmarks",

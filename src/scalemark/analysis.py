@@ -28,6 +28,7 @@ from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
 from scalemark.record.glance import SuiteGlance
 from scalemark.record.quiet import noise_of
+from scalemark.record.what_if import what_ifs
 from scalemark.schema import (
     Accounting,
     Analysis,
@@ -89,6 +90,7 @@ def analyse(
         missing_plans=missing_plans,
         residuals=_residuals(laws, cells, suite.training_runs),
         noise=noise_of(suite.cells),
+        what_ifs=what_ifs(suite.cells),
         repeated=repeated_text(suite.training_runs),
         scaling=scaling_of(suite),
         diff=_diff(suite, baseline),

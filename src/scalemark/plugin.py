@@ -343,10 +343,10 @@ def _nothing() -> None:
 
 
 def _run_once(thing: "Workload | TrainingConfig", plugin: ScalePlugin) -> None:
-    from scalemark.smoke import is_too_large, run_once
+    from scalemark.smoke import run_once, why_not
 
-    if is_too_large(thing):
-        pytest.skip("too large for a smoke test without a GPU")
     option = plugin.config.getoption
+    if reason := why_not(thing, option("scale_device")):
+        pytest.skip(reason)
     with _bad_input_ends_the_run():
         run_once(thing, option("scale_device"), plugin.results_root, option("scale_seed"))

@@ -17,7 +17,8 @@ measurement. The file format is `Suite`; its version and history:
     4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
     5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid; points of
        loss curves as lists of three numbers, which take a third of the room; the parts that a suite was joined of;
-       steps on several ranks (torch.distributed): the rounds and the memory of each rank, and the collectives
+       steps on several ranks (torch.distributed): the rounds and the memory of each rank, and the collectives; how a
+       step may run otherwise (checkpointing, micro-batches, attention and optimizer kernels), and short losses
 """
 
 import json
@@ -48,6 +49,8 @@ INTERVAL_LEVEL = 0.9
 Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
 Dtype = Literal["float32", "bfloat16"]
 Optimizer = Literal["adamw", "sgd"]
+OptimizerKernels = Literal["foreach", "for_loop"]
+AttentionBackend = Literal["math", "flash", "efficient"]
 Parallelism = Literal["none", "ddp", "fsdp"]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
 Backend = Literal["gloo", "nccl"]
@@ -55,7 +58,7 @@ CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed
 RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
 LawKind = Literal["step_time", "memory", "energy", "loss", "repeated_loss", "communication"]
-Purpose = Literal["scout", "time", "memory", "energy"]
+Purpose = Literal["scout", "time", "memory", "loss", "energy"]
 Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
@@ -154,6 +157,11 @@ class TaskRef(Frozen):
 class Workload(Frozen):
     """A rung (or a user's task), a phase, and how it runs.
 
+    checkpointed: each block keeps its input alone, and the backward pass runs it again. micro_batches: so many parts of
+    the batch go forward and backward one after the other before one update (gradient accumulation). attention: the
+    backend of scaled dot-product attention; None for torch's own choice. optimizer_kernels: AdamW's; None for the fused
+    ones.
+
     batch: sequences of one step, over all ranks together. parallelism: how a step is spread over `world_size` ranks:
     replicas that average their gradients (ddp), or parameters, gradients and optimizer states in shards (fsdp). The
     reference of both is 'ddp' on one rank, which has nobody to talk to.
@@ -168,8 +176,22 @@ class Workload(Frozen):
     device: Literal["cpu", "cuda"] = "cpu"
     optimizer: Optimizer | None = None
     compiled: bool = False
+    checkpointed: bool = False
+    micro_batches: PositiveInt = 1
+    attention: AttentionBackend | None = None
+    optimizer_kernels: OptimizerKernels | None = None
     parallelism: Parallelism = "none"
     world_size: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _options_apply(self) -> Self:
+        if self.model is None and (self.checkpointed or self.micro_batches > 1 or self.attention):
+            raise ValueError("checkpointing, micro-batches and attention backends are of the ladder's models alone")
+        if self.micro_batches > 1 and (self.phase != "step" or (self.batch or 0) % self.micro_batches):
+            raise ValueError(f"{self.micro_batches} micro-batches must divide the batch ({self.batch}) of a whole step")
+        if self.optimizer_kernels and self.optimizer != "adamw":
+            raise ValueError("only AdamW has other kernels to choose from")
+        return self
 
     @model_validator(mode="after")
     def _ranks_share_a_step(self) -> Self:
@@ -177,8 +199,8 @@ class Workload(Frozen):
             if self.world_size > 1:
                 raise ValueError(f"{self.world_size} ranks need a parallelism: say ddp or fsdp")
             return self
-        if self.phase != "step" or self.compiled:
-            raise ValueError("only whole steps, not compiled, are spread over ranks")
+        if self.phase != "step" or self.options != (self.placement,):
+            raise ValueError("only whole steps, without other options, are spread over ranks")
         if self.model is None or self.batch is None or self.batch % self.world_size:
             raise ValueError(f"{self.world_size} ranks share a rung's batch, which must be a multiple of their number")
         return self
@@ -204,30 +226,59 @@ class Workload(Frozen):
         return self.model.name if self.model else self.task.name  # type: ignore[union-attr]
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """How it departs from eager execution on one device with torch's choices, dtype apart: 'accumulate4', …"""
+        told = {
+            "compiled": self.compiled,
+            "checkpointed": self.checkpointed,
+            f"accumulate{self.micro_batches}": self.micro_batches > 1,
+            f"{self.attention}-attention": self.attention is not None,
+            f"{self.optimizer_kernels}": self.optimizer_kernels is not None,
+            self.placement: self.is_parallel,
+        }
+        return tuple(name for name, is_so in told.items() if is_so)
+
+    @property
     def key(self) -> str:
-        """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
+        """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'; options follow."""
         shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
         what = self.model.name if self.model else self.task.key  # type: ignore[union-attr]
-        how = ["compiled" * self.compiled, self.placement]
-        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device, *how]
+        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device, *self.options]
         return "/".join(part for part in parts if part)
 
     @property
     def is_plain_step(self) -> bool:
-        """Whether it is a rung's whole step in float32 with AdamW, not compiled and on one device.
+        """Whether it is a rung's whole step in float32 with AdamW, on one device and without options.
 
         Cost laws are fitted to these.
         """
         plain = self.model and self.phase == "step" and self.dtype == "float32" and self.optimizer == "adamw"
-        return bool(plain) and not self.compiled and not self.is_parallel
+        return bool(plain) and not self.options
+
+    @property
+    def plain(self) -> "Workload":
+        """The same in float32 and without options."""
+        return self._eager("float32")
+
+    @property
+    def base(self) -> "Workload | None":
+        """What its option is judged against: the same without, in the same dtype; of bfloat16 alone, float32.
+
+        None where there is nothing to judge: a plain step, and whatever is no whole AdamW step of a rung.
+        """
+        base = self._eager(self.dtype if self.options else "float32")
+        return base if self.plain.is_plain_step and base != self else None
+
+    def _eager(self, dtype: Dtype) -> "Workload":
+        defaults = {"compiled": False, "checkpointed": False, "micro_batches": 1}
+        return self.model_copy(update={**defaults, "attention": None, "optimizer_kernels": None, "dtype": dtype})
 
     def __str__(self) -> str:
         """Short name for a test: the phase is in the test's own name, unless a task has several."""
         if self.task:
             return f"{self.task.name}-{self.phase}"
         shape = f"{self.batch}x{self.seq_len}"
-        how = ["compiled" * self.compiled, self.placement]
-        return "-".join(filter(None, [self.rung, shape, self.dtype, self.optimizer, *how]))
+        return "-".join(filter(None, [self.rung, shape, self.dtype, self.optimizer, *self.options]))
 
 
 class Flops(Frozen):
@@ -235,7 +286,8 @@ class Flops(Frozen):
 
     matmul: linear layers, the head included. attention_full: QKᵀ and attention·V over all pairs.
     attention_causal: the same over the pairs that the causal mask leaves.
-    recompute_forward_passes: forward passes repeated in the backward pass (0 without activation checkpointing).
+    recompute_forward_passes: what the backward pass repeats, as a share of the forward pass (0 without activation
+    checkpointing).
     """
 
     matmul: NonNegativeFloat
@@ -408,6 +460,27 @@ class Operators(Frozen):
         return sum(self.calls.values())
 
 
+class ShortLosses(Frozen):
+    """Training losses of the first steps from a seeded start, in nats per token: a run per seed, a loss per step.
+
+    Start and batches depend on the seed alone, so runs of one seed that differ do so by how their steps are computed.
+    """
+
+    seeds: tuple[int, ...]
+    losses: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_run_per_seed(self) -> Self:
+        if len(self.losses) != len(self.seeds) or len(set(map(len, self.losses))) > 1:
+            raise ValueError(f"{len(self.seeds)} seeds must have as many runs of one length each")
+        return self
+
+    @property
+    def last(self) -> tuple[float, ...]:
+        """The loss of the last step, by seed."""
+        return tuple(run[-1] for run in self.losses)
+
+
 class Energy(Frozen):
     """Energy of one round, from a counter that was seen to advance; otherwise `unavailable` with the reason.
 
@@ -483,7 +556,8 @@ class Cell(Frozen):
     median with the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks.
     once_s: what the first round takes beyond a steady one (compilation, lazy state). Rates follow from `typical_s`.
     mfu, hfu: model and hardware FLOP/s over the GEMM ceiling of the same run and dtype. vendor_mfu: over the vendor's
-    peak, for a device in the table of `record.peaks`. repeats: only in a baseline, what reruns gave.
+    peak, for a device in the table of `record.peaks`. short_losses: of a step whose options are compared. repeats: only
+    in a baseline, what reruns gave.
     """
 
     workload: Workload
@@ -506,6 +580,7 @@ class Cell(Frozen):
     predicted_memory: PredictedMemory | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    short_losses: ShortLosses | None = None
     repeats: Repeats | None = None
 
     @property
@@ -825,6 +900,7 @@ def _cell_row(cell: Cell) -> dict[str, object]:
         "phase": work.phase,
         "dtype": work.dtype,
         "plain": work.is_plain_step,
+        "options": "+".join(work.options),
         "batch": work.batch,
         "seq_len": work.seq_len,
         "width": work.model.d_model if work.model else None,
@@ -1423,6 +1499,47 @@ class AbResult(Frozen):
         return tuple(comparison for comparison in self.diff.comparisons if comparison.metric == "time_s")
 
 
+class LossEffect(Frozen):
+    """What an option does to the loss of a few first steps, in nats per token.
+
+    difference: with the option less without, mean over seeds, with Student's interval. spread: standard deviation of
+    the loss without it from seed to seed. n_steps: of each run.
+    """
+
+    difference: Estimate
+    spread: NonNegativeFloat
+    n_seeds: PositiveInt
+    n_steps: PositiveInt
+
+    @property
+    def verdict(self) -> Literal["identical", "none", "higher", "lower", "unclear"]:
+        """'none' claims that whatever effect the interval allows is smaller than what another seed does."""
+        low, high = self.difference.low, self.difference.high
+        if low == high == 0:
+            return "identical"
+        if max(-low, high) < self.spread:
+            return "none"
+        return "higher" if low > 0 else "lower" if high < 0 else "unclear"
+
+
+class WhatIf(Frozen):
+    """One option of a whole step beside the same step without it; ratios are with the option over without.
+
+    time_ratio: paired by block. joint_ratio: the same, with the interval that holds for all options of the step at once
+    (Bonferroni), since of many options one seems faster by chance. memory_ratio: of the peaks of the allocator. Each is
+    None where not measured on both sides; reason: why the option has no time.
+    """
+
+    workload: Workload
+    base: Workload
+    time_ratio: Estimate | None = None
+    joint_ratio: Estimate | None = None
+    n_blocks: NonNegativeInt = 0
+    memory_ratio: PositiveFloat | None = None
+    loss: LossEffect | None = None
+    reason: str | None = None
+
+
 class Analysis(Frozen):
     """Everything a report says: the suite and what was derived from it. The report draws this and computes nothing.
 
@@ -1443,6 +1560,7 @@ class Analysis(Frozen):
     missing_plans: dict[str, str] = {}
     residuals: dict[LawKind, tuple[Residual, ...]] = {}
     noise: Noise | None = None
+    what_ifs: tuple[WhatIf, ...] = ()
     repeated: RepeatedText | None = None
     scaling: Scaling | None = None
     diff: Diff | None = None
@@ -1789,6 +1907,12 @@ class MemoryMeasured(Frozen):
     memory: Memory
 
 
+class ShortLossesMeasured(Frozen):
+    kind: Literal["short_losses"] = "short_losses"
+    key: str
+    short_losses: ShortLosses
+
+
 class EnergyMeasured(Frozen):
     kind: Literal["energy"] = "energy"
     key: str
@@ -1854,6 +1978,7 @@ JournalEntry = Annotated[
     | WorkerStarted
     | OperatorsCounted
     | MemoryMeasured
+    | ShortLossesMeasured
     | EnergyMeasured
     | KernelMeasured
     | CollectiveMeasured

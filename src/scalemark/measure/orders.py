@@ -7,6 +7,8 @@ from scalemark.schema import Dtype, Facts, Frozen, Purpose, Workload
 ROUNDS_AT_LEAST, ROUNDS_AT_MOST = 2, 100
 # What a short cell warms up for, at least; a long one for a round.
 WARMUP_S = 0.15
+# What the losses of options are compared over. Another seed is another start on other text.
+LOSS_SEEDS, LOSS_STEPS = 3, 6
 
 
 class CellOrder(Frozen):

@@ -6,19 +6,28 @@ backward   gradients away, forward     gradients
 optimizer  (gradients are there)       update of the parameters
 step       –                           gradients away, forward, backward, update: as a training loop runs them
 eval       –                           model and loss, no graph
+
+A step in micro-batches goes forward and backward over one part of its batch after the other, then updates once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalemark.measure.clock import Round
 from scalemark.model.ladder import N_BATCHES
 from scalemark.model.task import Batch, Task, language_model_task, load_task
-from scalemark.schema import Workload
+from scalemark.schema import AttentionBackend, Workload
+
+_BACKENDS: dict[AttentionBackend, SDPBackend] = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
 
 
 def build_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
@@ -40,8 +49,7 @@ def _eager_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
     if workload.task:
         return load_task(workload.task, seed).to(workload.device)
     assert workload.model and workload.batch
-    windows = random_windows(workload, tokens, seed)
-    return language_model_task(workload.model, windows, workload.batch, workload.optimizer, seed).to(workload.device)
+    return language_model_task(workload, random_windows(workload, tokens, seed), seed).to(workload.device)
 
 
 def random_windows(workload: Workload, tokens: np.ndarray, seed: int) -> Batch:
@@ -67,15 +75,23 @@ class Steps:
         self.task.optimizer.zero_grad(set_to_none=True)
 
     def forward(self) -> None:
-        inputs, targets = self.task.batch(self.index)
+        self._forward_over(self._next_batch())
+
+    def _next_batch(self) -> Batch:
         self.index += 1
+        return self.task.batch(self.index - 1)
+
+    def _forward_over(self, batch: Batch) -> None:
+        inputs, targets = batch
         bfloat16 = self.workload.dtype == "bfloat16"
         with torch.autocast(self.workload.device, torch.bfloat16, enabled=bfloat16):
             self.loss = self.task.loss(self.task.model(inputs), targets)
 
     def backward(self) -> None:
+        """Each of several parts has its share of the gradient of the whole batch's mean loss."""
         assert self.loss is not None
-        self.loss.backward()
+        parts = self.workload.micro_batches
+        self.loss.backward(torch.full_like(self.loss, 1 / parts) if parts > 1 else None)
 
     def update(self) -> None:
         self.task.optimizer.step()
@@ -85,9 +101,17 @@ class Steps:
         self.forward()
 
     def step(self) -> None:
-        self.forward_anew()
-        self.backward()
+        self.drop_gradients()
+        for part in self._parts():
+            self._forward_over(part)
+            self.backward()
         self.update()
+
+    def _parts(self) -> Sequence[Batch]:
+        """The next batch, cut into the workload's micro-batches."""
+        inputs, targets = self._next_batch()
+        parts = self.workload.micro_batches
+        return [(inputs, targets)] if parts == 1 else [*zip(inputs.chunk(parts), targets.chunk(parts), strict=True)]
 
     @torch.inference_mode()
     def evaluate(self) -> None:
@@ -113,4 +137,16 @@ def make_round(task: Task, workload: Workload) -> Round:
         "eval": (nothing, steps.evaluate),
     }
     prepare, timed = rounds[workload.phase]
-    return Round(prepare, timed)
+    if workload.attention is None:
+        return Round(prepare, timed)
+    return Round(_with_attention(workload.attention, prepare), _with_attention(workload.attention, timed))
+
+
+def _with_attention(backend: AttentionBackend, run: Callable[[], None]) -> Callable[[], None]:
+    """Chosen once around the whole run, not in each layer: what checkpointing repeats must take it too."""
+
+    def chosen() -> None:
+        with sdpa_kernel(_BACKENDS[backend]):
+            run()
+
+    return chosen

@@ -30,6 +30,7 @@ from scalemark.schema import (
     RunFinished,
     RunStarted,
     RunTrained,
+    ShortLossesMeasured,
     Suite,
     TrainingRun,
     WarningRaised,
@@ -112,6 +113,7 @@ def _cell(planned: CellPlanned, entries: Sequence[JournalEntry]) -> Cell:
     operators = _last(OperatorsCounted, entries)
     memory = _last(MemoryMeasured, entries)
     energy = _last(EnergyMeasured, entries)
+    losses = _last(ShortLossesMeasured, entries)
     cell = Cell(
         workload=planned.workload,
         status="ok",
@@ -121,6 +123,7 @@ def _cell(planned: CellPlanned, entries: Sequence[JournalEntry]) -> Cell:
         operators=operators.operators if operators else None,
         memory=memory.memory if memory else None,
         energy=energy.energy if energy else None,
+        short_losses=losses.short_losses if losses else None,
     )
     status, reason = _status(planned, cell, _of(CellEnded, entries))
     return cell.model_copy(update={"status": status, "reason": reason, **time_fields(cell)})

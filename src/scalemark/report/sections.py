@@ -39,6 +39,7 @@ from scalemark.report.tables import (
     split_table,
     training_table,
     warning_table,
+    what_if_table,
 )
 from scalemark.report.tables.energy import why_no_energy
 from scalemark.schema import Analysis, LawKind
@@ -92,6 +93,7 @@ def report_sections(analysis: Analysis) -> tuple[Section, ...]:
         ("Warnings and noise", (), (warning_table(suite), noise_table(analysis))),
         ("Cost of a training step", ("mfu", "roofline"), (cost_table(suite),)),
         ("Where the time of a step goes", ("time-terms",), (split_table(analysis),)),
+        ("What if", (), (what_if_table(analysis),)),
         ("Energy per token", ("energy",), (energy_table(suite),)),
         ("Several ranks", ("scaling", "bandwidth"), tuple(table for table in ranks if not table.detail)),
         ("Training runs", ("training-loss", "isoloss"), (training_table(suite), repeated_table(analysis))),

@@ -17,6 +17,7 @@ from scalemark.report.tables import (
     scaling_table,
     training_table,
     warning_table,
+    what_if_table,
 )
 from scalemark.report.tables.plans import missing_plans_note
 from scalemark.report.tables.splits import split_summary
@@ -50,6 +51,7 @@ def _tables(analysis: Analysis) -> list[Table]:
         cost_table(suite),
         split_summary(analysis),
         *([scaling_table(analysis.scaling)] if analysis.scaling else []),
+        what_if_table(analysis, largest_only=True),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),

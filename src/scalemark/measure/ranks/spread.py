@@ -37,7 +37,8 @@ def spread(workload: Workload, tokens: np.ndarray, seed: int, group: Group) -> S
     """This rank's part of the workload, equal weights on all ranks. tokens: uint8 text, the same on all ranks."""
     assert workload.model and workload.rank_batch
     windows = rank_windows(random_windows(workload, tokens, seed), group.rank, group.size, workload.rank_batch)
-    task = language_model_task(workload.model, windows, workload.rank_batch, workload.optimizer, seed)
+    mine = workload.model_copy(update={"batch": workload.rank_batch})
+    task = language_model_task(mine, windows, seed)
     if group.size == 1:
         steps = Steps(task.to(workload.device), workload)
         return Spread(steps, Round(nothing, steps.step), None)

@@ -20,6 +20,7 @@ from scalemark.report.tables.splits import split_table
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.tables.training import repeated_table, run_model, training_table
 from scalemark.report.tables.verdicts import diff_table
+from scalemark.report.tables.what_if import what_if_table
 from scalemark.schema import Analysis
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "split_table",
     "training_table",
     "warning_table",
+    "what_if_table",
 ]
 
 
@@ -67,6 +69,7 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
         warning_table(suite),
         cost_table(suite),
         split_table(analysis),
+        what_if_table(analysis),
         energy_table(suite),
         *(table for table in ranks if not table.detail),
         training_table(suite),
