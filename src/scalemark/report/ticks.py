@@ -83,7 +83,8 @@ def usd_axis(values: list[float]) -> Axis:
 
 def bytes_rate_axis(values: list[float]) -> Axis:
     """Bandwidths, marked at powers of ten."""
-    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "B/s", _digits(value)))
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: format_count(value, "B/s", _digits(value)), _multiples("B/s"))
 
 
 def loss_axis(values: list[float]) -> Axis:
