@@ -16,7 +16,7 @@ from scalemark.report.html import write_html
 from scalemark.report.sections import FIGURE_NAMES
 from scalemark.report.series import loss_rows, step_time_rows
 from scalemark.report.versus.documents import write_comparison_html
-from scalemark.report.versus.sections import FIGURE_NAMES as COMPARED_NAMES
+from scalemark.report.versus.sections import FIGURE_NAMES as COMPARED
 from scalemark.schema import Analysis, MeasurementWarning, TaskRef
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -147,6 +147,12 @@ def test_every_chart_has_marks_and_words(page: Page, whole: Path) -> None:
         assert len(page.texts(f"#figure-{name} {LABELS}")) >= 4, name
 
 
+def test_a_comparison_of_suites_is_a_page_like_any_other(page: Page, tmp_path: Path) -> None:
+    page.open(write_comparison_html(comparison(), tmp_path / "comparison.html"))
+    assert all(page.all(f"#figure-{name} svg .role-mark path") for name in COMPARED)
+    assert page.problems() == []
+
+
 def test_a_page_without_charts_says_why_there_are_none(page: Page, bare_analysis: Analysis, tmp_path: Path) -> None:
     page.open(write_html(bare_analysis, tmp_path / "bare.html"))
     assert page.all("figure") == []
@@ -234,6 +240,14 @@ def test_dragging_moves_what_is_shown(page: Page, whole: Path) -> None:
         -60, 0
     ).release().perform()
     page.wait(lambda: page.all(first)[0].rect["x"] < before - 30)
+
+
+def test_words_in_a_chart_go_with_what_they_name(page: Page, whole: Path) -> None:
+    words = "#figure-memory .mark-text.role-mark text"
+    page.open(whole)
+    assert [word.get_attribute("opacity") for word in page.all(words)] == ["1"]
+    page.press("memory", "in")
+    page.wait(lambda: page.all(words)[0].get_attribute("opacity") == "0")
 
 
 def test_axes_become_linear_and_logarithmic_again(page: Page, whole: Path) -> None:
@@ -448,11 +462,9 @@ def test_hostile_text_is_shown_and_not_run(page: Page, analysis: Analysis, tmp_p
 # Several suites
 
 
-def test_a_comparison_is_drawn_filtered_by_contender_and_fits_a_phone(page: Page, tmp_path: Path) -> None:
+def test_a_comparison_is_filtered_by_contender_and_fits_a_phone(page: Page, tmp_path: Path) -> None:
     path = write_comparison_html(comparison(), tmp_path / "comparison.html")
     page.open(path)
-    for name in COMPARED_NAMES:
-        assert page.all(f"#figure-{name} svg .role-mark path"), name
     drawn = f"#figure-step-time {POINTS}[opacity='1']"
     points = len(page.all(drawn))
     told = page.hover(page.all(drawn)[0])

@@ -58,8 +58,8 @@ def renamed(analysis: Analysis, machine_id: str) -> Analysis:
 
 
 @pytest.fixture(scope="module")
-def page_text(analysis: Analysis) -> str:
-    return html_page(analysis)
+def page_text(full_analysis: Analysis) -> str:
+    return html_page(full_analysis)
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(page_text: str) -> None:
@@ -113,8 +113,8 @@ def long_run(index: int) -> TrainingRun:
     return run.model_copy(update={"curve": curve})
 
 
-def test_the_page_carries_every_chart(full_analysis: Analysis) -> None:
-    packed = b64decode(Page(html_page(full_analysis)).scripts[0], validate=True)
+def test_the_page_carries_every_chart(page_text: str) -> None:
+    packed = b64decode(Page(page_text).scripts[0], validate=True)
     carried = json.loads(gzip.decompress(packed))
     assert set(carried["specifications"]) == set(FIGURE_NAMES)
     assert "vegaEmbed" in carried["library"]
@@ -135,8 +135,8 @@ def test_a_page_without_charts_carries_no_library(bare_analysis: Analysis) -> No
     assert "Nothing was measured" in text
 
 
-def test_the_same_analysis_writes_the_same_page(analysis: Analysis, page_text: str) -> None:
-    assert html_page(analysis) == page_text
+def test_the_same_analysis_writes_the_same_page(full_analysis: Analysis, page_text: str) -> None:
+    assert html_page(full_analysis) == page_text
 
 
 def test_a_missing_template_library_names_the_command(analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,9 +49,23 @@ def _is_log(layer: Layer) -> bool:
 
 
 def _with_clip(layer: Layer) -> Layer:
-    """Whatever a zoom moves out of the plot is hidden."""
+    """Whatever a zoom moves out of the plot is hidden; words only as a whole, as they may reach over its edge."""
     mark = layer.get("mark")
-    return {**layer, "mark": {**mark, "clip": True}} if isinstance(mark, dict) else layer
+    if not isinstance(mark, dict):
+        return layer
+    hidden = {"opacity": {"expr": _is_in_sight(layer)}, "clip": False} if mark["type"] == "text" else {"clip": True}
+    return {**layer, "mark": {**mark, **hidden}}
+
+
+def _is_in_sight(layer: Layer) -> str:
+    """Vega expression: 1 where the place of a mark is in the plot, 0 elsewhere."""
+    placed = {channel: layer.get("encoding", {}).get(channel, {}).get("field") for channel in ("x", "y")}
+    claims = [
+        f"datum['{field}'] >= domain('{channel}')[0] && datum['{field}'] <= domain('{channel}')[1]"
+        for channel, field in placed.items()
+        if field
+    ]
+    return f"{' && '.join(claims) or 'true'} ? 1 : 0"
 
 
 def _with_ticks(layer: Layer) -> Layer:
