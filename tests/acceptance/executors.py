@@ -122,8 +122,8 @@ def time_tiny_runs(placement: Placement, files: TokenFiles, folder: Path) -> tup
     shop = workshop(placement, SLOTS, files, folder)
     started = work_through(shop.executor(heard), [job(shop, config(TINY_STEPS, seed)) for seed in range(N_RUNS)])
     ends = [at for at, _ in heard.runs]
-    own_s = float(np.mean([message.run.total_seconds or 0.0 for _, message in heard.runs]))
-    return ends[0] - started, SLOTS * (ends[-1] - ends[0]) / (N_RUNS - 1) - own_s
+    own_s = float(np.mean([message.run.total_seconds or 0.0 for _, message in heard.runs[SLOTS:]]))
+    return ends[0] - started, SLOTS * (ends[-1] - ends[SLOTS - 1]) / (N_RUNS - SLOTS) - own_s
 
 
 def time_kill(name: str, files: TokenFiles, folder: Path) -> tuple[float, float]:

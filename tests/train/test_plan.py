@@ -48,6 +48,14 @@ def test_a_plan_fits_its_budget_whatever_the_slots(budget_s: float, slots: int) 
     assert plan.expected_s <= WORKER_START_S + PLANNED_SHARE * (budget_s - WORKER_START_S) + 1e-9
 
 
+def test_a_task_of_a_user_may_take_all_of_the_time() -> None:
+    """How long it takes nobody knows; a share of it would cut one off that takes longer than was guessed."""
+    plan = plan_grid([TASK, *GRID], step_s, 240.0, 2)
+    budgets_s = {trunk.orders[0].key: trunk.budget_s for trunk in plan.trunks}
+    assert budgets_s.pop(TASK.key) == 240 - WORKER_START_S
+    assert budgets_s and max(budgets_s.values()) < 240 - WORKER_START_S
+
+
 def test_the_time_of_a_plan_is_used() -> None:
     plan = planned(240)
     assert plan.expected_s > 0.75 * 240

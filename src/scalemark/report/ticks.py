@@ -81,6 +81,11 @@ def usd_axis(values: list[float]) -> Axis:
     return _axis(values, choices, lambda value: f"${significant(value, _digits(value))}")
 
 
+def bytes_rate_axis(values: list[float]) -> Axis:
+    """Bandwidths, marked at powers of ten."""
+    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "B/s", _digits(value)))
+
+
 def loss_axis(values: list[float]) -> Axis:
     return _axis(values, [_finer_steps, _even], lambda value: f"{value:g}", margin=1.03)
 

@@ -106,8 +106,12 @@ def _orders(branches: Sequence[Candidate], done: Collection[Candidate]) -> tuple
 
 
 def _with_budgets(trunks: Sequence[Sequence[RunOrder]], budget_s: float, slots: int) -> tuple[TrunkPlan, ...]:
-    """The trunks, each with its share of the whole budget, so that a slow machine costs each its longest run."""
+    """The trunks, each with its share of the whole budget, so that a slow machine costs each its longest run.
+
+    How long a user's own task takes nobody knows before: it may take all of it.
+    """
     plans = sorted((TrunkPlan(tuple(orders), 0.0) for orders in trunks), key=lambda plan: -plan.expected_s)
     whole_s = makespan_s([plan.expected_s for plan in plans], slots)
     slack = budget_s / whole_s if whole_s else 1.0
-    return tuple(replace(plan, budget_s=slack * plan.expected_s) for plan in plans)
+    shares = [budget_s if plan.orders[0].config.task else slack * plan.expected_s for plan in plans]
+    return tuple(replace(plan, budget_s=share_s) for plan, share_s in zip(plans, shares, strict=True))

@@ -4,31 +4,27 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from driver import known_machine, losses, shares, start, train, trained, wait_for_runs, write_command
-from factories import make_token_files, tiny_config
+from driver import known_machine, losses, start, train, trained, wait_for_runs, write_command
+from factories import tiny_config
+from handing_out import LONG, OTHER, SHORT, Listener, all_of, job
 
 from scalemark.errors import DeviceError
 from scalemark.process import Message, Progress
 from scalemark.record.store import RunFolder, load_suite, read_journal
-from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
+from scalemark.schema import TaskRef, TrainingConfig
 from scalemark.train.checkpoint import Checkpoints
-from scalemark.train.corpus.prepared import digest_of
 from scalemark.train.executors import ray as on_ray
-from scalemark.train.executors.pool import Ended, Pool
+from scalemark.train.executors.pool import Pool
 from scalemark.train.executors.remote import kept_at, own_folder
-from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
+from scalemark.train.jobs import TokenFiles
 from scalemark.train.trunk import train_trunk
 
 ray = pytest.importorskip("ray", reason='needs the extra: pip install "scalemark[ray]"')
-# Of one trunk: its state is kept where the short one leaves it, at step 45.
-SHORT, LONG = tiny_config(60), tiny_config(400)
-OTHER = tiny_config(60, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -39,60 +35,8 @@ def cluster() -> Iterator[str]:
     connected.shutdown()
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
-    made = make_token_files(tmp_path_factory.mktemp("text"))
-    digest = digest_of(Path(made.train_path), Path(made.validation_path), "bytes")
-    return made.model_copy(update={"identity": f"words@{digest}"})
-
-
-@pytest.fixture(scope="module")
-def undisturbed(files: TokenFiles) -> dict[str, object]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    runs: list[TrainingRun] = []
-    for configs in ((SHORT, LONG), (OTHER,)):
-        runs += train_trunk(configs, files, lambda *_: None, Checkpoints(None), validation_windows=8)
-    torch.set_num_threads(before)
-    return losses(runs)
-
-
-@dataclass
-class Listener:
-    """Hears what is trained; `act` is done once, when the long run is under way."""
-
-    act: Callable[[], None] = lambda: None
-    heard: list[Message] = field(default_factory=list)
-    at: int | None = None
-
-    def __call__(self, message: Message) -> None:
-        self.heard.append(message)
-        if self.at is None and isinstance(message, Progress) and message.key == LONG.key and message.fraction > 0.2:
-            self.at = len(self.heard)
-            self.act()
-
-    @property
-    def runs(self) -> list[TrainingRun]:
-        return [message.run for message in self.heard if isinstance(message, RunTrained)]
-
-
 def pool_of(slots: int, files: TokenFiles, hear: Callable[[Message], None], threads: int = 1) -> Pool:
     return on_ray.open_pool(ray, slots, threads, "cpu", files, hear)
-
-
-def job(*configs: TrainingConfig, files: TokenFiles, checkpoints: Path | None = None) -> TrunkJob:
-    orders = tuple(RunOrder(config=config, expected_s=0.001) for config in configs)
-    place = str(checkpoints) if checkpoints else None
-    return TrunkJob(orders=orders, files=files, budget_s=300.0, checkpoints=place, validation_windows=8)
-
-
-def all_of(pool: Pool, *jobs: TrunkJob) -> list[Ended]:
-    with pool:
-        for one in jobs:
-            pool.submit(one)
-        return list(pool.as_completed())
 
 
 def tasks() -> list[psutil.Process]:
@@ -118,8 +62,7 @@ def test_a_worker_that_is_killed_while_it_trains_costs_nothing_but_time(
     assert listener.at and [one.death for one in ended] == [None, None]
     assert losses(listener.runs) == undisturbed
     assert [run.config for run in listener.runs] == [OTHER, SHORT, LONG], "what was done is not done again"
-    again = shares(listener.heard[listener.at :], LONG)
-    assert min(again) * LONG.n_steps > SHORT.decay_from, "it goes on from where its trunk was kept"
+    assert min(listener.shares_after) * LONG.n_steps > SHORT.decay_from, "it goes on from where its trunk was kept"
     for run in listener.runs:
         assert run.place and run.place.executor == "ray" and run.place.node and run.shared and run.threads == 1
         assert run.place.exclusive is False or os.cpu_count() == 1
@@ -195,10 +138,13 @@ def test_text_too_large_to_be_sent_is_left_where_it_is(files: TokenFiles, monkey
 
 
 def test_the_same_command_goes_on_after_the_driver_was_killed(
-    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str,
+    grid: tuple[TrainingConfig, ...],
+    trained_here: dict[str, object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On a cluster that outlives its driver, and whose workers end with it."""
-    grid = tuple(config.model_copy(update={"corpus": None}) for config in (SHORT, LONG, OTHER))
     asked = ("--executor", "ray", "--ray-address", cluster)
     run = RunFolder(tmp_path / "run")
     process = start(write_command(tmp_path / "command.py", grid), run.path, *asked)
@@ -213,5 +159,4 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(
     assert len(keys) == len(set(keys)) == 3, "what was recorded is not trained again"
     suite = load_suite(run.path)
     assert suite.complete and suite.settings.executor_options == {"ray_address": cluster}
-    assert train(tmp_path / "here", "--jobs", "2").exit_code == 0
-    assert losses(suite.training_runs) == losses(load_suite(tmp_path / "here").training_runs)
+    assert losses(suite.training_runs) == trained_here

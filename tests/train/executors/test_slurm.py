@@ -1,24 +1,25 @@
 """Jobs of Slurm, by submitit's stand-in of processes on this machine: same losses, whatever is killed."""
 
 import os
+import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 from driver import known_machine, losses, shares, start, train, trained, wait_for_runs, write_command
-from factories import make_token_files, tiny_config
+from factories import tiny_config
+from handing_out import LONG, NO_FILES, SHORT, Listener, all_of, job
 
 from scalemark.errors import DeviceError, InputError, ScalemarkError
 from scalemark.process import Began, Message, Progress
 from scalemark.record.store import RunFolder, load_suite, read_journal
 from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
-from scalemark.train.checkpoint import Checkpoints
 from scalemark.train.executors import slurm
-from scalemark.train.executors.pool import Ended, Pool
 from scalemark.train.executors.remote import write_ticket
 from scalemark.train.executors.slurm import (
     SlurmSeat,
@@ -29,14 +30,10 @@ from scalemark.train.executors.slurm import (
     open_pool,
     parse_limit_min,
 )
-from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
-from scalemark.train.trunk import train_trunk
+from scalemark.train.jobs import TokenFiles, TrunkJob
 
 pytest.importorskip("submitit", reason='needs the extra: pip install "scalemark[slurm]"')
 LOCAL = {"cluster": "local"}
-# Of one trunk: its state is kept where the short one leaves it, at step 45, and when it is told to stop.
-SHORT, LONG = tiny_config(60), tiny_config(400)
-OTHER = tiny_config(60, seed=1)
 RUN = TrainingRun(config=SHORT, status="ok", validation_loss=2.0)
 
 
@@ -157,22 +154,6 @@ def test_what_jobs_of_a_lost_driver_reported_is_taken_and_those_under_way_are_as
 # Training
 
 
-NO_FILES = TokenFiles(train_path="unused", validation_path="unused")
-
-
-def job(*configs: TrainingConfig, files: TokenFiles, checkpoints: Path | None = None) -> TrunkJob:
-    orders = tuple(RunOrder(config=config, expected_s=0.001) for config in configs)
-    place = str(checkpoints) if checkpoints else None
-    return TrunkJob(orders=orders, files=files, budget_s=300.0, checkpoints=place, validation_windows=8)
-
-
-def all_of(pool: Pool, *jobs: TrunkJob) -> list[Ended]:
-    with pool:
-        for one in jobs:
-            pool.submit(one)
-        return list(pool.as_completed())
-
-
 def tasks(folder: Path) -> list[psutil.Process]:
     """The processes that train, of submitit's stand-in."""
     found = []
@@ -190,97 +171,57 @@ def wait_until(holds: Callable[[], bool], wait_s: float = 120.0) -> None:
         time.sleep(0.05)
 
 
-@dataclass
-class Disturber:
-    """Hears what is trained, and once, when the long run is under way, sends the process that trains it a signal."""
-
-    folder: Path
-    signal: int
-    heard: list[Message] = field(default_factory=list)
-    at: int | None = None
-
-    def __call__(self, message: Message) -> None:
-        self.heard.append(message)
-        if self.at is None and isinstance(message, Progress) and message.key == LONG.key and message.fraction > 0.2:
-            self.at = len(self.heard)
-            (process,) = tasks(self.folder)
-            process.send_signal(self.signal)
-
-    @property
-    def runs(self) -> list[TrainingRun]:
-        return [message.run for message in self.heard if isinstance(message, RunTrained)]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> TokenFiles:
-    return make_token_files(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(files: TokenFiles) -> dict[str, object]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    runs = list(train_trunk((SHORT, LONG), files, lambda *_: None, Checkpoints(None), validation_windows=8))
-    torch.set_num_threads(before)
-    return losses(runs)
-
-
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "LOOK_EVERY_S", 0.05)
 
 
-def disturbed(by: int, files: TokenFiles, folder: Path) -> tuple[Disturber, list[Ended]]:
-    disturber = Disturber(folder / "slurm", by)
+def disturbed(by: int, files: TokenFiles, folder: Path) -> Listener:
+    """Both runs of a trunk, whose process is sent a signal while it trains the long one; they end well."""
+
+    def send() -> None:
+        (process,) = tasks(folder / "slurm")
+        process.send_signal(by)
+
+    listener = Listener(send)
     wanted = job(SHORT, LONG, files=files, checkpoints=folder / "checkpoints")
-    ended = all_of(open_pool(folder / "slurm", 1, LOCAL, disturber), wanted)
-    assert disturber.at
-    return disturber, ended
+    ended = all_of(open_pool(folder / "slurm", 1, LOCAL, listener), wanted)
+    assert listener.at and [one.death for one in ended] == [None]
+    return listener
 
 
 def test_a_preempted_job_is_queued_again_and_goes_on_where_it_was_to_the_same_loss(
     files: TokenFiles, undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
     """SIGUSR2 is what submitit has Slurm send before a time limit or a preemption."""
-    disturber, ended = disturbed(signal.SIGUSR2, files, tmp_path)
-    assert [one.death for one in ended] == [None]
-    assert losses(disturber.runs) == undisturbed
-    assert disturber.at is not None
-    before, after = disturber.heard[: disturber.at], disturber.heard[disturber.at :]
-    # It may have looked once more before it stopped; what it kept then is where it goes on.
-    stopped_at = max(shares(before, LONG) + shares(after, LONG)[:1])
+    listener = disturbed(signal.SIGUSR2, files, tmp_path)
+    assert losses(listener.runs).items() <= undisturbed.items()
     assert len(list((tmp_path / "slurm").glob("*.jsonl"))) == 1, "it is one job to Slurm"
-    assert shares(after, LONG)[1] > stopped_at
-    assert [run.config for run in disturber.runs] == [SHORT, LONG], "and what was reported is not trained again"
+    told = shares(listener.heard, LONG)
+    assert told == sorted(told), "it goes on from the state that it kept when it stopped"
+    assert [run.config for run in listener.runs] == [SHORT, LONG], "and what was reported is not trained again"
 
 
 def test_a_killed_job_is_begun_again_from_its_checkpoint_to_the_same_loss(
     files: TokenFiles, undisturbed: dict[str, object], tmp_path: Path
 ) -> None:
-    disturber, ended = disturbed(signal.SIGKILL, files, tmp_path)
-    assert [one.death for one in ended] == [None]
-    assert losses(disturber.runs) == undisturbed
+    listener = disturbed(signal.SIGKILL, files, tmp_path)
+    assert losses(listener.runs).items() <= undisturbed.items()
     assert len(list((tmp_path / "slurm").glob("*.jsonl"))) == 2
-    assert disturber.at is not None
-    again = shares(disturber.heard[disturber.at :], LONG)
-    assert min(again) * LONG.n_steps > SHORT.decay_from, "its trunk was kept there"
-    place = disturber.runs[-1].place
+    assert min(listener.shares_after) * LONG.n_steps > SHORT.decay_from, "its trunk was kept there"
+    place = listener.runs[-1].place
     assert place and (place.executor, place.exclusive) == ("slurm", None)
-    assert not disturber.runs[-1].has_own_node and disturber.runs[-1].shared
+    assert not listener.runs[-1].has_own_node and listener.runs[-1].shared
 
 
-def test_a_run_that_ends_its_process_fails_and_the_next_job_is_done(files: TokenFiles, tmp_path: Path) -> None:
+def test_a_run_that_ends_its_process_fails_with_the_job_that_it_was(files: TokenFiles, tmp_path: Path) -> None:
     (tmp_path / "bench_deadly.py").write_text("import os\n\ndef deadly():\n    os._exit(3)\n")
     deadly = TrainingConfig(task=TaskRef(path=str(tmp_path / "bench_deadly.py"), function="deadly"), tokens=4)
-    heard: list[Message] = []
-    pool = open_pool(tmp_path / "slurm", 2, LOCAL, heard.append)
+    pool = open_pool(tmp_path / "slurm", 1, LOCAL, Listener())
     pool.tries = 1
-    ended = all_of(pool, job(deadly, files=files), job(tiny_config(8), files=files))
-    (lost,) = [one for one in ended if one.left]
-    assert lost.death and "was lost" in lost.death.reason and lost.death.key == deadly.key
-    assert [str(message.run.config) for message in heard if isinstance(message, RunTrained)] == [str(tiny_config(8))]
+    (lost,) = all_of(pool, job(deadly, files=files))
+    assert lost.death and lost.death.key == deadly.key and [order.config for order in lost.left] == [deadly]
+    assert re.search(r"Slurm's job \d+ was lost", lost.death.reason)
 
 
 def test_a_fault_of_our_own_on_a_node_ends_the_grid_and_names_the_log(
@@ -296,6 +237,49 @@ def _raise() -> None:
     raise RuntimeError("made up")
 
 
+@dataclass
+class Over:
+    """A job of Slurm that has ended; well, where it has left a result."""
+
+    result: Path
+    job_id: str = "7"
+    state: str = "COMPLETED"
+
+    @property
+    def paths(self) -> "Over":
+        return self
+
+    @property
+    def result_pickle(self) -> Path:
+        return self.result
+
+    def done(self, force_check: bool) -> bool:
+        return True
+
+    def exception(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(("ended_well", "is_lost"), [(True, False), (False, True)])
+def test_reports_that_a_slow_file_system_shows_late_are_waited_for_where_the_job_ended_well(
+    ended_well: bool, is_lost: bool, tmp_path: Path
+) -> None:
+    (seat,) = open_pool(tmp_path / "slurm", 1, LOCAL, print).seats
+    assert isinstance(seat, SlurmSeat)
+    spool = Spool(tmp_path / "a.jsonl")
+    if ended_well:
+        (tmp_path / "result.pkl").touch()
+
+    def show_late() -> None:
+        spool.append(RunTrained(run=RUN).model_dump_json())
+        spool.append_done()
+
+    threading.Timer(0.3, show_late).start()
+    heard = list(seat._reports(Over(tmp_path / "result.pkl"), spool))
+    assert heard == ([] if is_lost else [RunTrained(run=RUN)])
+    assert spool.is_done != is_lost
+
+
 def test_leaving_ends_the_job_that_is_under_way(files: TokenFiles, tmp_path: Path) -> None:
     def interrupt(message: Message) -> None:
         if isinstance(message, Progress):
@@ -309,21 +293,15 @@ def test_leaving_ends_the_job_that_is_under_way(files: TokenFiles, tmp_path: Pat
 # The command
 
 
-GRID = tuple(config.model_copy(update={"corpus": None}) for config in (SHORT, LONG, OTHER))
 ASKED = ("--executor", "slurm", "--slurm-option", "cluster=local", "--jobs", "2")
 
 
-@pytest.fixture
-def _known(monkeypatch: pytest.MonkeyPatch) -> None:
-    known_machine(monkeypatch, GRID)
-
-
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
+def killed(grid: tuple[TrainingConfig, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
     """The folder of a driver that was killed when one run was recorded. Its jobs train on."""
     folder = tmp_path_factory.mktemp("killed")
     run = RunFolder(folder / "run")
-    process = start(write_command(folder / "command.py", GRID), run.path, *ASKED)
+    process = start(write_command(folder / "command.py", grid), run.path, *ASKED)
     wait_for_runs(run, 1, process)
     process.kill()
     process.communicate()
@@ -331,8 +309,13 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunFolder]:
     wait_until(lambda: not tasks(run.path / "slurm"), 30)
 
 
-@pytest.mark.usefixtures("_known")
-def test_the_same_command_goes_on_after_the_driver_was_killed(killed: RunFolder, tmp_path: Path) -> None:
+def test_the_same_command_goes_on_after_the_driver_was_killed(
+    killed: RunFolder,
+    grid: tuple[TrainingConfig, ...],
+    trained_here: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known_machine(monkeypatch, grid)
     result = train(killed.path, *ASKED)
     assert result.exit_code == 0, result.output
     assert "slurm: 2 at a time, 1 thread each" in result.stderr
@@ -341,6 +324,4 @@ def test_the_same_command_goes_on_after_the_driver_was_killed(killed: RunFolder,
     suite = load_suite(killed.path)
     assert suite.complete and {run.status for run in suite.training_runs} == {"ok"}
     assert suite.settings.executor == "slurm" and suite.settings.executor_options == LOCAL
-    here = train(tmp_path / "here", "--jobs", "2")
-    assert here.exit_code == 0, here.output
-    assert losses(suite.training_runs) == losses(load_suite(tmp_path / "here").training_runs)
+    assert losses(suite.training_runs) == trained_here

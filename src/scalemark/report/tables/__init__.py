@@ -12,6 +12,7 @@ from scalemark.report.tables.laws import LAW_TITLES, law_table, law_tables, para
 from scalemark.report.tables.machine import machine_table, product_table
 from scalemark.report.tables.plans import plan_table
 from scalemark.report.tables.prices import price_table
+from scalemark.report.tables.ranks import scaling_table, scaling_tables
 from scalemark.report.tables.raw import raw_table
 from scalemark.report.tables.residuals import residual_tables
 from scalemark.report.tables.run import noise_table, setting_table, warning_table
@@ -19,6 +20,7 @@ from scalemark.report.tables.splits import split_table
 from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.tables.training import repeated_table, run_model, training_table
 from scalemark.report.tables.verdicts import diff_table
+from scalemark.report.tables.what_if import what_if_table
 from scalemark.schema import Analysis
 
 __all__ = [
@@ -46,16 +48,20 @@ __all__ = [
     "report_tables",
     "residual_tables",
     "run_model",
+    "scaling_table",
+    "scaling_tables",
     "setting_table",
     "split_table",
     "training_table",
     "warning_table",
+    "what_if_table",
 ]
 
 
 def report_tables(analysis: Analysis) -> tuple[Table, ...]:
     """All tables that have something to say, in reading order; those for reference come last."""
     suite = analysis.suite
+    ranks = scaling_tables(analysis.scaling, suite)
     tables = (
         price_table(analysis),
         plan_table(analysis),
@@ -63,13 +69,16 @@ def report_tables(analysis: Analysis) -> tuple[Table, ...]:
         warning_table(suite),
         cost_table(suite),
         split_table(analysis),
+        what_if_table(analysis),
         energy_table(suite),
+        *(table for table in ranks if not table.detail),
         training_table(suite),
         repeated_table(analysis),
         *law_tables(analysis),
         noise_table(analysis),
         machine_table(suite),
         *residual_tables(analysis),
+        *(table for table in ranks if table.detail),
         product_table(suite),
         operator_table(suite),
         cell_table(suite),

@@ -1,8 +1,13 @@
 """What training runs reached, and what repeated text did to them."""
 
+from collections.abc import Iterator, Sequence
+
+from scalemark.report.sampled import MOST_ROWS, evenly, some_of
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, RepeatedText, Suite, TrainingRun
 from scalemark.units import MISSING, format_amount, format_percent, format_seconds, significant
+
+_NODES_NAMED = 4
 
 
 def training_table(suite: Suite) -> Table:
@@ -20,14 +25,43 @@ def training_table(suite: Suite) -> Table:
         Column("status", "prose"),
     )
     begun = [run for run in suite.training_runs if run.status != "skipped"]
-    runs = sorted(begun, key=lambda run: (_run_params(run), run.config.tokens, run.config.key))
+    runs = by_size(begun)
+    listed = evenly(runs, MOST_ROWS)
+    note = _note(suite, begun) + some_of(len(listed), len(runs), "runs", "size and tokens")
+    if len(listed) < len(runs):
+        note += f" {_lowest(runs)} `scalemark export --format csv` writes all of them."
+    return Table("Training runs", columns, tuple(map(_training_row, listed)), note)
+
+
+def by_size(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Smallest first, then by tokens; of many alike, in an order that does not hang on chance."""
+    few = len(runs) <= MOST_ROWS  # a key is a digest, which of very many runs takes seconds
+    return sorted(
+        runs, key=lambda run: (_run_params(run), run.config.tokens, run.config.key if few else run.config.seed)
+    )
+
+
+def _lowest(runs: Sequence[TrainingRun]) -> str:
+    """The best of all, since it may not be among those that are listed."""
+    losses = [(run.validation_loss, run) for run in runs if run.validation_loss is not None]
+    if not losses:
+        return ""
+    loss, run = min(losses, key=lambda pair: pair[0])
+    return f"The lowest validation loss of all is {loss:.3f} ({run.config})."
+
+
+def _note(suite: Suite, begun: Sequence[TrainingRun]) -> str:
+    """What the columns mean, and what is to be known of how these runs were trained."""
+    if not suite.training_runs:
+        return ""
     note = (
         "Loss is cross-entropy on held-out text in nats per token; accuracy is the share of held-out tokens predicted"
         " right; gap is the held-out loss less that on text the model has seen; time is the training loop as of a run"
         " of its own. Each run is one seed, so a loss has no interval of its own."
     )
-    if any(run.shared for run in begun):
+    if any(run.shared and run.place is None for run in begun):
         note += " The models trained side by side, one thread each, so these times measure no machine."
+    note += "".join(_placed(begun))
     if any(run.repeats for run in begun):
         note += " Above one epoch, text was seen more than once."
     left_out = len(suite.training_runs) - len(begun)
@@ -35,7 +69,20 @@ def training_table(suite: Suite) -> Table:
         note += (
             f" {left_out} more runs did not fit the budget or tell less for their time: a larger budget trains them."
         )
-    return Table("Training runs", columns, tuple(map(_training_row, runs)), note if suite.training_runs else "")
+    return note
+
+
+def _placed(runs: Sequence[TrainingRun]) -> Iterator[str]:
+    """A sentence on each executor that had runs trained elsewhere: where, and how many on nodes of their own."""
+    for executor in sorted({run.place.executor for run in runs if run.place}):
+        placed = [run for run in runs if run.place and run.place.executor == executor]
+        nodes = sorted({run.place.node for run in placed if run.place})
+        own = sum(run.has_own_node for run in placed)
+        named = ", ".join(nodes[:_NODES_NAMED]) + (", …" if len(nodes) > _NODES_NAMED else "")
+        yield (
+            f" {executor.capitalize()} had {len(placed)} of them trained on {len(nodes)} node{'s' * (len(nodes) > 1)}"
+            f" ({named}), {own} with a node of their own; the times of the others price nothing."
+        )
 
 
 def _run_params(run: TrainingRun) -> int:

@@ -103,17 +103,24 @@ class RaySeat:
     def __init__(self, ray: Any, task: Any, content: Sequence[Any]) -> None:
         self._ray, self._task, self._content = ray, task, content
         self._closed = threading.Event()
+        self._stream: Any = None
+        self._lock = threading.Lock()  # no task is submitted while, or after, the seat is closed
 
     def close(self) -> None:
-        """The thread that follows the task ends it at its next look."""
-        self._closed.set()
+        """End the task."""
+        with self._lock:
+            self._closed.set()
+            if self._stream is not None:
+                self._ray.cancel(self._stream, force=True)
 
     def attempt(self, job: TrunkJob) -> Iterator[Message]:
         """See `Seat`."""
-        if self._closed.is_set():
-            raise ClosedError
         errors = self._ray.exceptions
-        stream = self._task.remote(write_ticket(job, "ray").model_dump_json(), list(self._content))
+        with self._lock:
+            if self._closed.is_set():
+                raise ClosedError
+            ticket = write_ticket(job, "ray").model_dump_json()
+            self._stream = stream = self._task.remote(ticket, list(self._content))
         key = job.orders[0].key
         try:
             for message in self._reports(stream):
@@ -131,7 +138,7 @@ class RaySeat:
             raise LostError(Death(key, cause, f"its Ray worker was lost ({type(error).__name__})")) from error
 
     def _reports(self, stream: Any) -> Iterator[Message]:
-        """What the task says, until it is done; it is ended where the seat is closed or it falls silent."""
+        """What the task says, until it is done; one that falls silent is ended."""
         silent_s: float | None = None
         while not self._closed.is_set():
             ready, _ = self._ray.wait([stream], timeout=LOOK_EVERY_S)
@@ -145,7 +152,6 @@ class RaySeat:
             elif silent_s is not None and (silent_s := silent_s + LOOK_EVERY_S) > SILENCE_S:
                 self._ray.cancel(stream, force=True)
                 raise _SilentError
-        self._ray.cancel(stream, force=True)
         raise ClosedError
 
 

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ TRIES = 3
 LOOK_EVERY_S = 0.5
 # submitit asks Slurm's accounting rarely; a job that has said nothing for so long is asked after.
 ASK_AFTER_S = 60.0
+# What a job that ended well has reported may be seen later than that it ended: NFS keeps what it knows for a while.
+SETTLE_S = 60.0
 # How long a job that has to stop may take to keep its state; submitit has it told 90 s before its end.
 STOP_S = 60.0
 # Kept back of a job's time limit for its start, and for what is begun and nearly done.
@@ -165,21 +168,29 @@ class SlurmSeat:
         self._cluster, self._parameters = cluster_of(options), parse_options(options)
         self._executor = submitit.AutoExecutor(folder, self._cluster, slurm_max_num_timeout=MOST_TIMEOUTS)
         self._closed = threading.Event()
+        self._cancel: Callable[[], None] | None = None
+        self._lock = threading.Lock()  # no job is submitted while, or after, the seat is closed
 
     def close(self) -> None:
-        """The thread that follows the job ends it at its next look."""
-        self._closed.set()
+        """Ask the job to keep its state and stop, and take it out of the queue."""
+        with self._lock:
+            self._closed.set()
+            if self._cancel:
+                self._cancel()
 
     def attempt(self, job: TrunkJob) -> Iterator[Message]:
         """See `Seat`."""
-        if self._closed.is_set():
-            raise ClosedError
         spool = Spool(self._folder / f"{secrets.token_hex(8)}.jsonl")
-        handle = self._submit(SlurmTask(write_ticket(job, "slurm"), spool.path), job)
+        with self._lock:
+            if self._closed.is_set():
+                raise ClosedError
+            handle = self._submit(SlurmTask(write_ticket(job, "slurm"), spool.path), job)
+            self._cancel = partial(_cancel, handle, spool)
         key = job.orders[0].key
         for message in self._reports(handle, spool):
             key = message.key if isinstance(message, Began) else key
             yield message
+        self._cancel = None
         if not spool.is_done:
             raise LostError(Death(key, "failed", f"Slurm's job {handle.job_id} was lost ({handle.state.lower()})"))
 
@@ -195,8 +206,8 @@ class SlurmSeat:
             raise InputError(f"Slurm takes no job ({_last_line(str(error))}): check --slurm-option") from error
 
     def _reports(self, handle: Any, spool: Spool) -> Iterator[Message]:
-        """What the job says, until it is done or lost; it is ended where the seat is closed."""
-        known_s = time.monotonic()
+        """What the job says, until it is done or lost."""
+        known_s, settles_s = time.monotonic(), SETTLE_S
         while not self._closed.is_set():
             is_silent = time.monotonic() - known_s > ASK_AFTER_S
             is_over = handle.done(force_check=is_silent)
@@ -206,12 +217,17 @@ class SlurmSeat:
                 return
             if is_over:
                 _raise_its_error(handle)
+                settles_s -= LOOK_EVERY_S if handle.paths.result_pickle.exists() else math.inf
+            if settles_s < 0:
                 return
             known_s = time.monotonic() if messages or is_silent else known_s
             self._closed.wait(LOOK_EVERY_S)
-        spool.ask_to_stop()
-        handle.cancel(check=False)
         raise ClosedError
+
+
+def _cancel(handle: Any, spool: Spool) -> None:
+    spool.ask_to_stop()
+    handle.cancel(check=False)
 
 
 def _raise_its_error(handle: Any) -> None:
