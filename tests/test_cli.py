@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, and nothing heavy loaded."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,11 +138,73 @@ def test_a_suite_is_not_compared_with_itself(tmp_path: Path) -> None:
     assert "itself the newest baseline" in " ".join(result.stdout.split())
 
 
+def test_several_suites_are_compared_and_drawn(tmp_path: Path) -> None:
+    paths = [saved(BASE, tmp_path), saved(make_suite("new", slowdown=2.0, machine_id="elsewhere"), tmp_path)]
+    drawn = tmp_path / "drawn.md"
+    result = call("report", f"old={paths[0]}", f"new={paths[1]}", "--usd-per-hour", "new=1", "--markdown", drawn)
+    assert result.exit_code == 0
+    assert result.output.startswith("old is the faster at every size")
+    assert drawn.exists() and (tmp_path / "drawn-speed-up.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("a={base} b={base}", "is named twice"),
+        ("only={base}", "two suites or more"),
+        ("{base} {new} --usd-per-hour nobody=1", "names none of"),
+        ("a={base} b={new} --usd-per-hour a=-1", "is no price"),
+        ("{base} nowhere.json", "no suite at nowhere.json"),
+        ("a={base} b={new} --readme README.md", "--readme takes the numbers of one suite"),
+    ],
+)
+def test_a_comparison_tells_bad_input_in_one_line(tmp_path: Path, arguments: str, message: str) -> None:
+    paths = {"base": saved(BASE, tmp_path), "new": saved(make_suite("new", machine_id="elsewhere"), tmp_path)}
+    result = call("report", *arguments.format(**paths).split())
+    assert result.exit_code == 2
+    assert message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
 def test_a_report_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     result = call("report", saved(BASE, tmp_path), "--html", tmp_path / "file" / "page.html", "--results", tmp_path)
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_report_opens_the_page_in_the_users_browser(tmp_path: Path) -> None:
+    run = report_in_browser(tmp_path, 'printf %s "$1" > opened')
+    assert run.returncode == 0
+    address = (tmp_path / "opened").read_text()
+    assert address.startswith("file:///")
+    assert Path(address.removeprefix("file://")).read_text().lower().startswith("<!doctype html>")
+
+
+def test_without_a_browser_report_says_what_to_do(tmp_path: Path) -> None:
+    run = report_in_browser(tmp_path, "exit 1")
+    assert run.returncode == 0
+    assert "no browser here: copy " in run.stderr
+
+
+def report_in_browser(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """`scalemark report --open` in a process of its own, where this shell script is the only browser."""
+    browser = folder / "browser"
+    browser.write_text(f"#!/bin/sh\n{script}\n")
+    browser.chmod(0o755)
+    command = [
+        sys.executable,
+        "-m",
+        "scalemark",
+        "report",
+        str(saved(BASE, folder)),
+        "--open",
+        "--results",
+        str(folder),
+    ]
+    screen = {"DISPLAY", "WAYLAND_DISPLAY"}
+    kept = {name: value for name, value in os.environ.items() if name not in screen}
+    environment = {**kept, "BROWSER": f"{browser} %s", "PATH": str(folder), "TMPDIR": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
 
 
 # train

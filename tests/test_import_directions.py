@@ -29,10 +29,12 @@ JOINTS = frozenset(
         "live",
         "planning",
         "plugin",
+        "rechecking",
         "repeating",
         "session",
         "smoke",
         "training",
+        "versus",
     }
 )
 

@@ -39,6 +39,7 @@ from scalemark.schema import (
     PriceTag,
     Residual,
     Suite,
+    TermTime,
     TimeSplit,
     TrainingPlan,
     TrainingRun,
@@ -175,28 +176,33 @@ def _splits(law: Law | None, cells: Sequence[Cell], prices: Sequence[PriceTag]) 
     if law is None:
         return ()
     timed = _commonest_batch(timed_cells(cells))
-    measured = {cell.workload.model for cell in timed}
-    counted = [(cell.workload, counted_of(cell), cell.typical_s) for cell in timed]
-    for tag in prices:
-        if tag.model not in measured:
-            workload = Workload(phase="step", model=tag.model, batch=BATCH, seq_len=SEQ_LEN)
-            counted.append((workload, account(tag.model, BATCH, SEQ_LEN), None))
-    found = [
-        TimeSplit(
-            model=workload.model,
-            batch=workload.batch,
-            seq_len=workload.seq_len,
-            params_non_embedding=accounting.params_non_embedding,
-            measured_s=measured_s,
-            terms=terms,
-            extrapolation=_size_distance(law, accounting),
-        )
-        for (workload, accounting, measured_s), terms in zip(
-            counted, term_times(law, [accounting for _, accounting, _ in counted]), strict=True
-        )
-        if workload.model and workload.batch and workload.seq_len
-    ]
+    known = {cell.workload.model for cell in timed}
+    steps = [(cell.workload, counted_of(cell), cell.typical_s) for cell in timed]
+    steps += [_priced_step(tag.model, timed[0].workload) for tag in prices if tag.model not in known]
+    terms = term_times(law, [counted for _, counted, _ in steps])
+    found = [_split(law, *step, times) for step, times in zip(steps, terms, strict=True)]
     return tuple(sorted(found, key=lambda split: (split.params_non_embedding, split.model.name)))
+
+
+def _priced_step(model: ModelConfig, like: Workload) -> tuple[Workload, Accounting, None]:
+    """The model's step at the batch of another, which nobody timed."""
+    assert like.batch and like.seq_len
+    return like.model_copy(update={"model": model}), account(model, like.batch, like.seq_len), None
+
+
+def _split(
+    law: Law, step: Workload, counted: Accounting, measured_s: Estimate | None, terms: tuple[TermTime, ...]
+) -> TimeSplit:
+    assert step.model and step.batch and step.seq_len
+    return TimeSplit(
+        model=step.model,
+        batch=step.batch,
+        seq_len=step.seq_len,
+        params_non_embedding=counted.params_non_embedding,
+        measured_s=measured_s,
+        terms=terms,
+        extrapolation=_size_distance(law, counted),
+    )
 
 
 def _commonest_batch(cells: Sequence[Cell]) -> list[Cell]:

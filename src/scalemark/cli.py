@@ -4,7 +4,8 @@ Nothing but typer is imported until a command runs, so that `--help` is instant.
 prints and exits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -386,7 +387,14 @@ def schema(
 
 @app.command()
 def report(
-    suite: SuiteArgument = None,
+    suites: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SUITE…",
+            help="A suite.json or a run's folder; else the newest run. Several are compared: NAME=PATH names one,"
+            " PATH:bfloat16 (sgd, compiled) takes its other training steps.",
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page.")] = None,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="NAME.md", help="Write text, and charts beside it.")
@@ -394,18 +402,56 @@ def report(
     readme: Annotated[
         Path | None, typer.Option("--readme", metavar="FILE", help="Renew the numbers between a file's markers.")
     ] = None,
+    open: Annotated[
+        bool, typer.Option("--open", help="Show the page in a browser; a temporary file without --html.")
+    ] = False,
+    usd_per_hour: Annotated[
+        list[str] | None,
+        typer.Option("--usd-per-hour", metavar="NAME=P", help="Of several: what an hour of one costs; once for each."),
+    ] = None,
     results: ResultsOption = DEFAULT_RESULTS,
 ) -> None:
-    """Draw the report of a suite, against this machine's newest baseline where there is one."""
+    """Draw the report of a suite, against this machine's newest baseline where there is one; or compare several."""
+    if open and not html:
+        html = _temporary_page()
+    if _asks_for_several(suites or (), usd_per_hour or ()):
+        if readme:
+            raise InputError("--readme takes the numbers of one suite: name only that")
+        _report_comparison(suites or (), usd_per_hour or (), html, markdown)
+    else:
+        _report_one(_find_suite(Path(suites[0]) if suites else None, results), results, html, markdown, readme)
+    if open and html:
+        _show(html)
+
+
+def _report_one(suite: "Suite", results: Path, html: Path | None, markdown: Path | None, readme: Path | None) -> None:
     from scalemark.report.terminal import terminal_summary
 
-    analysis = _analyse_against_baseline(_find_suite(suite, results), results)
+    analysis = _analyse_against_baseline(suite, results)
     paths = _write_reports(analysis, html, markdown)
     if readme:
         from scalemark.report.excerpt import fill
 
         readme.write_text(fill(readme.read_text(encoding="utf-8"), analysis), encoding="utf-8")
     typer.echo("\n".join(terminal_summary(analysis, paths, _terminal_columns())))
+
+
+def _asks_for_several(suites: Sequence[str], usd_per_hour: Sequence[str]) -> bool:
+    """Whether it is a comparison that is asked for, though perhaps one with too few suites."""
+    names_one = any("=" in suite and not Path(suite).exists() for suite in suites)
+    return len(suites) > 1 or names_one or bool(usd_per_hour)
+
+
+def _report_comparison(
+    suites: Sequence[str], usd_per_hour: Sequence[str], html: Path | None, markdown: Path | None
+) -> None:
+    from scalemark.report.versus.documents import comparison_summary, write_comparison
+    from scalemark.versus import compare_contenders, contenders_asked
+
+    comparison = compare_contenders(contenders_asked(suites, usd_per_hour))
+    with _writing():
+        paths = write_comparison(comparison, html, markdown)
+    typer.echo("\n".join(comparison_summary(comparison, paths, _terminal_columns())))
 
 
 @baseline_app.command("save")
@@ -495,7 +541,7 @@ def _analyse_against_baseline(suite: "Suite", results: Path) -> "Analysis":
 def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | None) -> dict[str, Path]:
     """The files asked for, by name; raises StoreError where one cannot be written."""
     paths = {}
-    try:
+    with _writing():
         if html:
             from scalemark.report.html import write_html
 
@@ -504,9 +550,30 @@ def _write_reports(analysis: "Analysis", html: Path | None, markdown: Path | Non
             from scalemark.report.markdown import write_markdown
 
             paths["report"] = write_markdown(analysis, markdown.parent, name=markdown.stem)
+    return paths
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Around the files of a report: one that cannot be written is a user's business."""
+    try:
+        yield
     except OSError as error:
         raise StoreError(f"cannot write the report ({error}): choose another file") from error
-    return paths
+
+
+def _temporary_page() -> Path:
+    from tempfile import mkdtemp
+
+    return Path(mkdtemp(prefix="scalemark-")) / "report.html"
+
+
+def _show(page: Path) -> None:
+    """Open the page in the user's browser; where there is none, say what to do."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        typer.echo(f"scalemark: no browser here: copy {page} to a machine that has one, it is a single file", err=True)
 
 
 def _terminal_columns() -> int:

@@ -45,7 +45,7 @@ def compare_suites(base: Suite, new: Suite, margin: float | None = None) -> Diff
 def compare_laws(base: Suite, new: Suite, margin: float | None = None) -> list[LawDiff]:
     """Each law that the base has; one that the new suite did not ask for is left out."""
     machines = Machines(base.machine, new.machine)
-    base, new = _at_shared_references(base, new)
+    base, new = at_shared_references(base, new)
     both: list[TwoFits] = []
     missing: list[LawDiff] = []
     for kind, fit in _FITS.items():
@@ -82,8 +82,8 @@ def _fitted(fit: _Fit, suite: Suite, like: Law | None) -> Law | str:
         return str(error)
 
 
-def _at_shared_references(base: Suite, new: Suite) -> tuple[Suite, Suite]:
-    """Both suites with their corrected times at the same moment of the reference kernels."""
+def at_shared_references(base: Suite, new: Suite) -> tuple[Suite, Suite]:
+    """Both suites with their corrected times at the same moment of the reference kernels: that typical of the base."""
     references_s = next((shared_references_s(cell) for cell in base.cells if cell.control), None)
     if references_s is None:
         return base, new

@@ -6,7 +6,7 @@ from math import floor, isfinite, log10
 from scalemark.errors import BudgetError, InputError
 
 _SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_SI_STEPS = [
+SI_STEPS = [
     (1e24, "Y"),
     (1e21, "Z"),
     (1e18, "E"),
@@ -17,9 +17,9 @@ _SI_STEPS = [
     (1e3, "k"),
     (1.0, ""),
 ]
-_AMOUNT_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")]
-_BINARY_STEPS = [(2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
-_TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
+AMOUNT_STEPS = [(1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1.0, "")]
+BINARY_STEPS = [(2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
+TIME_STEPS = [(86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")]
 # Beyond it no multiple has a name that the field uses.
 _LARGEST_NAMED = 1e15
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -81,21 +81,21 @@ def format_seconds(seconds: float | None, digits: int = 3) -> str:
         return MISSING
     if seconds >= 2 * 365.25 * 86400:
         return f"{significant(seconds / (365.25 * 86400), digits)} years"
-    return _scaled(seconds, _TIME_STEPS, digits, " ")
+    return _scaled(seconds, TIME_STEPS, digits, " ")
 
 
 def format_bytes(size_bytes: float | None, digits: int = 3) -> str:
     """Binary units: '155 MiB'; a dash for None."""
     if size_bytes is None or not isfinite(size_bytes):
         return MISSING
-    return _scaled(size_bytes, _BINARY_STEPS, digits, " ")
+    return _scaled(size_bytes, BINARY_STEPS, digits, " ")
 
 
 def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
     """SI multiples: '35.8 M', '1.20 TFLOP/s' with unit='FLOP/s'; a dash for None."""
     if count is None or not isfinite(count):
         return MISSING
-    text = _scaled(count, _SI_STEPS, digits, " ")
+    text = _scaled(count, SI_STEPS, digits, " ")
     return f"{text}{'' if text[-1].isalpha() else ' '}{unit}" if unit else text
 
 
@@ -105,7 +105,7 @@ def format_amount(amount: float | None, digits: int = 3) -> str:
         return MISSING
     if abs(amount) >= _LARGEST_NAMED:
         return scientific(amount, digits)
-    return _scaled(amount, _AMOUNT_STEPS, digits, " ")
+    return _scaled(amount, AMOUNT_STEPS, digits, " ")
 
 
 def format_percent(fraction: float | None, digits: int = 1) -> str:

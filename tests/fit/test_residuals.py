@@ -5,7 +5,7 @@ import pytest
 
 from scalemark.fit.cost_law import fit_memory_law, fit_time_law, predict
 from scalemark.fit.loss_law import fit_loss_law
-from scalemark.fit.residuals import residuals
+from scalemark.fit.residuals import MOST_RUNS, residuals
 from scalemark.schema import Law, Suite
 
 SUITE = factories.make_suite()
@@ -67,3 +67,22 @@ def test_a_suite_of_runs_that_failed_has_no_residuals(loss_law: Law) -> None:
     suite: Suite = SUITE
     failed = [run.model_copy(update={"status": "failed"}) for run in suite.training_runs]
     assert residuals(loss_law, (), failed) == ()
+
+
+def test_of_very_many_runs_some_are_shown_and_each_keeps_what_was_foretold_of_it(loss_law: Law) -> None:
+    """Every run many times over, so that rows and runs would no longer pair if places were counted after thinning."""
+    copies = 100
+    many = [run for run in SUITE.training_runs for _ in range(copies)]
+    assert loss_law.holdout
+    rows = [
+        row.model_copy(update={"row": (row.row - 1) * copies + copy + 1})
+        for row in loss_law.holdout.rows
+        for copy in range(copies)
+    ]
+    law = loss_law.model_copy(update={"holdout": loss_law.holdout.model_copy(update={"rows": tuple(rows)})})
+    found = residuals(law, (), many)
+    assert len(found) == MOST_RUNS
+    told = [one for one in found if one.foretold]
+    assert told
+    expected = {row.measured: row.predicted for row in rows}
+    assert all(one.foretold.value == expected[one.measured.value] for one in told if one.foretold)

@@ -21,29 +21,36 @@ def test_nothing_in_a_cell_ends_the_cell_or_becomes_markup() -> None:
     assert escape("a|b\n<script>*x*") == r"a\|b &lt;script&gt;\*x\*"
 
 
-def test_every_chart_that_is_shown_lies_beside_the_text(full_analysis: Analysis, tmp_path: Path) -> None:
-    path = write_markdown(full_analysis, tmp_path / "new", name="machine")
-    assert path == tmp_path / "new" / "machine.md"
-    shown = re.findall(r"\]\((.+?\.svg)\)", path.read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def full_path(full_analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_markdown(full_analysis, tmp_path_factory.mktemp("full") / "new", name="machine")
+
+
+@pytest.fixture(scope="module")
+def text(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_markdown(analysis, tmp_path_factory.mktemp("part")).read_text(encoding="utf-8")
+
+
+def test_every_chart_that_is_shown_lies_beside_the_text(full_path: Path) -> None:
+    assert full_path.parts[-2:] == ("new", "machine.md")
+    shown = re.findall(r"\]\((.+?\.svg)\)", full_path.read_text(encoding="utf-8"))
     assert shown == [f"machine-{name}.svg" for name in FIGURE_NAMES]
-    assert all((path.parent / name).read_text(encoding="utf-8").startswith("<svg") for name in shown)
+    assert all((full_path.parent / name).read_text(encoding="utf-8").startswith("<svg") for name in shown)
 
 
-def test_the_first_screen_is_the_answer_and_four_charts(full_analysis: Analysis, tmp_path: Path) -> None:
-    text = write_markdown(full_analysis, tmp_path).read_text(encoding="utf-8")
-    first = text.partition("\n## ")[0]
-    assert re.findall(r"report-([\w-]+)\.svg", first) == list(FIRST_SCREEN)
+def test_the_first_screen_is_the_answer_and_four_charts(full_path: Path) -> None:
+    first = full_path.read_text(encoding="utf-8").partition("\n## ")[0]
+    assert re.findall(r"machine-([\w-]+)\.svg", first) == list(FIRST_SCREEN)
     assert "**Here a 85.0 M model trains" in first
 
 
-def test_a_chart_that_is_missing_has_its_reason_under_its_heading(analysis: Analysis, tmp_path: Path) -> None:
-    text = write_markdown(analysis, tmp_path).read_text(encoding="utf-8")
+def test_a_chart_that_is_missing_has_its_reason_under_its_heading(text: str) -> None:
     cost = text.partition("## Cost of a training step")[2].partition("\n## ")[0]
     assert "No chart of roofline: no step had its operators counted" in cost
 
 
-def test_a_table_is_not_named_twice_where_it_is_its_section(analysis: Analysis, tmp_path: Path) -> None:
-    lines = write_markdown(analysis, tmp_path).read_text(encoding="utf-8").splitlines()
+def test_a_table_is_not_named_twice_where_it_is_its_section(text: str) -> None:
+    lines = text.splitlines()
     headings = [line.lstrip("# ") for line in lines if line.startswith("#")]
     assert len(set(headings)) == len(headings)
     assert lines.count("### Step time law") == 1

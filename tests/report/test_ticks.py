@@ -1,6 +1,8 @@
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 
 import pytest
+import vl_convert
 
 from scalemark.report.ticks import (
     Axis,
@@ -10,6 +12,7 @@ from scalemark.report.ticks import (
     label_expression,
     loss_axis,
     seconds_axis,
+    unit_sizes,
 )
 
 SPANS = [(1.0, 1.0), (1.4, 4.2), (2.0, 30.0), (0.003, 2.1), (0.2, 4e5), (5e4, 3e8), (1e11, 3e15)]
@@ -43,6 +46,39 @@ def test_less_than_a_decade_of_loss_is_marked_evenly() -> None:
     assert loss_axis([1.45, 4.1]).labels == ("1.5", "2", "2.5", "3", "3.5", "4")
 
 
+def labels(axis: Axis, values: list[float]) -> list[str]:
+    """What the chart library writes at these values of the axis."""
+    specification = {
+        "data": {"values": [{"value": value} for value in values]},
+        "transform": [{"calculate": label_expression(axis), "as": "label"}],
+        "mark": "text",
+        "encoding": {"text": {"field": "label", "type": "nominal"}},
+    }
+    root = ElementTree.fromstring(vl_convert.vegalite_to_svg(specification))
+    return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
 def test_a_label_is_looked_up_by_its_value() -> None:
-    expression = label_expression(Axis(1, 20, (1.0, 10.0), ("1 ms", "10 ms")))
-    assert expression == "['1 ms','10 ms'][indexof([1.0,10.0], datum.value)]"
+    assert labels(Axis(1, 20, (1.0, 10.0), ("one", "ten")), [1.0, 10.0]) == ["one", "ten"]
+
+
+@pytest.mark.parametrize(
+    ("make", "written"),
+    [
+        (amount_axis, {0: "0", 12: "12", 1.2e6: "1.2 M", 2.5e9: "2.5 B"}),
+        (bytes_axis, {0: "0", 1536: "1.5 KiB", 3 * 2.0**30: "3 GiB"}),
+        (flops_axis, {1e15: "1 PFLOP", 2.5e12: "2.5 TFLOP"}),
+        (loss_axis, {1.23: "1.23", 0.2 + 0.1: "0.3"}),
+        (seconds_axis, {0: "0", 2.3e-3: "2.3 ms", 90.0: "1.5 min", 5400.0: "1.5 h", 86400.0 * 1234: "1,234 d"}),
+    ],
+)
+def test_any_other_value_is_written_in_the_axis_own_units(
+    make: Callable[[list[float]], Axis], written: dict[float, str]
+) -> None:
+    assert labels(make([1.0, 1e4]), list(written)) == list(written.values())
+
+
+def test_the_units_of_an_axis_are_read_back_from_its_labels() -> None:
+    assert unit_sizes(label_expression(seconds_axis([1.0, 2.0]))) == [1e-6, 1e-3, 1.0, 60.0, 3600.0, 86400.0]
+    assert unit_sizes(label_expression(loss_axis([1.0, 2.0]))) == [1.0]
+    assert unit_sizes("datum.label") == [1.0]

@@ -2,21 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from scalemark.fit.cost_law import counted_of, metered_cells, predict, timed_cells, walked_cells
 from scalemark.fit.loss_law import predict_loss
 from scalemark.schema import Cell, Estimate, HiddenRow, Law, LawKind, Residual, TrainingRun
 
+# More points than these cannot be told apart, and each costs a prediction with its interval.
+MOST_RUNS = 400
+
 
 def residuals(law: Law, cells: Sequence[Cell], runs: Sequence[TrainingRun]) -> tuple[Residual, ...]:
-    """Of the cells or runs that the law was fitted to, in their order; none for a law of repeated text.
+    """Of the cells or runs that the law was fitted to, in their order; of very many runs some, spread evenly.
 
-    cells, runs: all that the law was given to choose from.
+    cells, runs: all that the law was given to choose from. A law of repeated text has no residuals of this kind.
     """
-    found = list(_of_runs(law, runs) if law.kind == "loss" else _of_cells(law, cells))
+    found = _of_runs(law, runs) if law.kind == "loss" else enumerate(_of_cells(law, cells), start=1)
     hidden = {row.row: row for row in law.holdout.rows} if law.holdout else {}
     return tuple(
         one.model_copy(update={"foretold": _estimate(hidden[number])}) if number in hidden else one
-        for number, one in enumerate(found, start=1)
+        for number, one in found
     )
 
 
@@ -58,13 +63,16 @@ def _exactly(value: float) -> Estimate:
     return Estimate(value=value, low=value, high=value)
 
 
-def _of_runs(law: Law, runs: Sequence[TrainingRun]) -> Iterable[Residual]:
-    for run in runs:
-        if run.status == "ok" and run.config.model and run.accounting and run.validation_loss:
-            params, tokens = run.accounting.params_non_embedding, run.config.tokens
-            yield Residual(
-                subject=str(run.config),
-                x=6.0 * params * tokens,
-                measured=_exactly(run.validation_loss),
-                predicted=predict_loss(law, params, tokens),
-            )
+def _of_runs(law: Law, runs: Sequence[TrainingRun]) -> Iterable[tuple[int, Residual]]:
+    """Each with its number among the runs of the law, from 1."""
+    usable = [
+        (str(run.config), run.accounting.params_non_embedding, run.config.tokens, run.validation_loss)
+        for run in runs
+        if run.status == "ok" and run.config.model and run.accounting and run.validation_loss
+    ]
+    places = np.linspace(0, len(usable) - 1, min(len(usable), MOST_RUNS)).round().astype(int)
+    for place in np.unique(places):
+        subject, params, tokens, loss = usable[place]
+        predicted = predict_loss(law, params, tokens)
+        measured = _exactly(loss)
+        yield int(place) + 1, Residual(subject=subject, x=6.0 * params * tokens, measured=measured, predicted=predicted)

@@ -1,6 +1,7 @@
 """Write a report as Markdown with its charts as SVG beside it, as GitHub shows them."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,36 +24,41 @@ def write_markdown(analysis: Analysis, folder: Path, name: str = "report") -> Pa
     Raises ScalemarkError where the chart libraries are not installed.
     """
     with chart_libraries():
-        from scalemark.report.charts import figures, to_svg
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = figures(analysis)
-    _remove_charts(folder, name)
-    for figure in drawn:
-        (folder / _file_name(name, figure)).write_text(to_svg(figure), encoding="utf-8")
-    path = folder / f"{name}.md"
-    path.write_text(_document(analysis, drawn, name), encoding="utf-8")
-    return path
-
-
-def _remove_charts(folder: Path, name: str) -> None:
-    for figure_name in FIGURE_NAMES:
-        (folder / f"{name}-{figure_name}.svg").unlink(missing_ok=True)
-
-
-def _file_name(name: str, figure: "Figure") -> str:
-    return f"{name}-{figure.name}.svg"
-
-
-def _document(analysis: Analysis, drawn: tuple["Figure", ...], name: str) -> str:
+        from scalemark.report.charts import figures
     opening = [
         "# What training costs here",
         f"**{escape(headline(analysis))}**",
         escape(machine_line(analysis)),
         escape(verdict_line(analysis)),
     ]
+    remove_charts(folder, name, FIGURE_NAMES)
+    return write_sections(opening, report_sections(analysis), figures(analysis), folder, name)
+
+
+def write_sections(
+    opening: Sequence[str], sections: Sequence[Section], drawn: Sequence["Figure"], folder: Path, name: str
+) -> Path:
+    """Write paragraphs of Markdown, then sections with their charts and tables; the path of the Markdown file."""
+    from scalemark.report.charts import to_svg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for figure in drawn:
+        (folder / _file_name(name, figure)).write_text(to_svg(figure), encoding="utf-8")
     charts = {figure.name: _chart(figure, name) for figure in drawn}
-    sections = [part for section in report_sections(analysis) for part in _section(section, charts)]
-    return "\n\n".join([*opening, *sections]) + "\n"
+    parts = [part for section in sections for part in _section(section, charts)]
+    path = folder / f"{name}.md"
+    path.write_text("\n\n".join([*opening, *parts]) + "\n", encoding="utf-8")
+    return path
+
+
+def remove_charts(folder: Path, name: str, figure_names: Sequence[str]) -> None:
+    """Of an earlier report of this name, since this one may have nothing to draw."""
+    for figure_name in figure_names:
+        (folder / f"{name}-{figure_name}.svg").unlink(missing_ok=True)
+
+
+def _file_name(name: str, figure: "Figure") -> str:
+    return f"{name}-{figure.name}.svg"
 
 
 def _section(section: Section, charts: dict[str, list[str]]) -> list[str]:

@@ -16,6 +16,8 @@ from scalemark.units import (
 
 Formatter = Callable[[float], str]
 WITHIN = "within the fitted range"
+# A plan that reaches so many times beyond what was measured is marked as a guess.
+MARKED_BEYOND = 10.0
 _LOPSIDED = 0.5
 
 

@@ -9,13 +9,12 @@ A prediction stands with its interval and its distance from what was measured; p
 
 from textwrap import wrap
 
-from scalemark.report.numbers import interval, with_interval
+from scalemark.report.numbers import MARKED_BEYOND, interval, with_interval
 from scalemark.report.tables import UNAVAILABLE, Column, Table
 from scalemark.report.terminal import table_lines
 from scalemark.schema import Estimate, Goal, PlannedTraining, Range, TrainingPlan
 from scalemark.units import MISSING, format_amount, format_bytes, format_percent, format_seconds, significant
 
-MARKED_BEYOND = 10.0
 _JOULES_PER_KWH = 3.6e6
 _GOALS: dict[Goal, str] = {
     "hours": "For {amount} h of training",

@@ -60,7 +60,7 @@ TITLES: dict[str, str] = {
     "energy": "Energy per token",
     "training-loss": "Training loss",
     "isoloss": "Loss over parameters and tokens",
-    **{name: f"Residuals: {LAW_TITLES[kind].lower()}" for name, kind in RESIDUALS.items()},
+    **{name: f"Residuals of the {LAW_TITLES[kind].lower()}" for name, kind in RESIDUALS.items()},
 }
 FIGURE_NAMES = tuple(TITLES)
 

@@ -38,7 +38,7 @@ def terminal_summary(analysis: Analysis, paths: Mapping[str, Path], width: int =
         *wrap(verdict_line(analysis), width),
     ]
     sections = [line for table in _tables(analysis) for line in ["", *table_lines(table, width)]]
-    return [*opening, *sections, *_path_lines(paths)]
+    return [*opening, *sections, *path_lines(paths)]
 
 
 def _tables(analysis: Analysis) -> list[Table]:
@@ -58,7 +58,8 @@ def _tables(analysis: Analysis) -> list[Table]:
     return [table for table in tables if table.rows or table.note]
 
 
-def _path_lines(paths: Mapping[str, Path]) -> list[str]:
+def path_lines(paths: Mapping[str, Path]) -> list[str]:
+    """What was written and where, after an empty line; nothing where nothing was."""
     longest = max(map(len, paths), default=0)
     lines = [f"{name:<{longest}}{_GAP}{path.resolve()}" for name, path in paths.items()]
     return ["", *lines] if lines else []

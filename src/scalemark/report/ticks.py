@@ -3,48 +3,82 @@
 Vega's own ticks on a logarithmic axis are crowded and read '1e+6' or '0.01'. These are few, and read '1 M' or '10 ms'.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from math import ceil, floor, log10
 
 from scalemark.report.numbers import joules
-from scalemark.units import format_amount, format_bytes, format_count, format_seconds, significant
+from scalemark.units import (
+    AMOUNT_STEPS,
+    BINARY_STEPS,
+    SI_STEPS,
+    TIME_STEPS,
+    format_amount,
+    format_bytes,
+    format_count,
+    format_seconds,
+    significant,
+)
 
 _BEST_COUNT = 5
 _MOST = 7
 _DAY_S = 86400.0
+_PERCENT = ((0.01, "%"),)
+_DIVISOR = re.compile(r"datum\.value / ([0-9.e+-]+),")
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis, logarithmic unless it says otherwise: its ends, the marked values and their labels."""
+    """An axis, logarithmic unless it says otherwise: its ends, the marked values and their labels.
+
+    units: size and name of each in which any other value is read.
+    """
 
     low: float
     high: float
     values: tuple[float, ...]
     labels: tuple[str, ...]
+    units: Sequence[tuple[float, str]] = ((1.0, ""),)
     is_log: bool = True
 
 
 def amount_axis(values: list[float]) -> Axis:
     """Parameters or tokens."""
-    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_amount(value, _digits(value)))
+    return _axis(
+        values, [_one_two_five, _decades, _even], lambda value: format_amount(value, _digits(value)), AMOUNT_STEPS
+    )
 
 
 def flops_axis(values: list[float]) -> Axis:
     """FLOPs of whole training runs."""
-    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "FLOP", _digits(value)))
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: format_count(value, "FLOP", _digits(value)), _multiples("FLOP"))
 
 
 def seconds_axis(values: list[float]) -> Axis:
     """Durations, marked at seconds, minutes, hours and days rather than at powers of ten of a second."""
-    return _axis(values, [_time_steps, _time_decades, _even], lambda value: format_seconds(value, _digits(value)))
+    choices = [_time_steps, _time_decades, _even]
+    return _axis(values, choices, lambda value: format_seconds(value, _digits(value)), TIME_STEPS)
 
 
 def bytes_axis(values: list[float]) -> Axis:
     """Sizes, marked at powers of two."""
-    return _axis(values, [_powers_of(4), _powers_of(16), _powers_of(2)], lambda value: format_bytes(value, 4))
+    choices = [_powers_of(4), _powers_of(16), _powers_of(2)]
+    return _axis(values, choices, lambda value: format_bytes(value, 4), BINARY_STEPS)
+
+
+def ratio_axis(values: list[float]) -> Axis:
+    """How many times one thing is another: '5×'."""
+    choices = [_one_two_five, _decades, _finer_steps, _even]
+    return _axis(values, choices, lambda value: f"{significant(value, _digits(value))}×")
+
+
+def usd_axis(values: list[float]) -> Axis:
+    """US dollars."""
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: f"${significant(value, _digits(value))}")
 
 
 def loss_axis(values: list[float]) -> Axis:
@@ -57,11 +91,13 @@ def number_axis(values: list[float]) -> Axis:
 
 
 def flops_rate_axis(values: list[float]) -> Axis:
-    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "FLOP/s", _digits(value)))
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: format_count(value, "FLOP/s", _digits(value)), _multiples("FLOP/s"))
 
 
 def joules_axis(values: list[float]) -> Axis:
-    return _axis(values, [_one_two_five, _decades, _even], joules)
+    units = [*_multiples("J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ")]
+    return _axis(values, [_one_two_five, _decades, _even], joules, units)
 
 
 def share_axis(values: list[float]) -> Axis:
@@ -75,18 +111,23 @@ def difference_axis(values: list[float]) -> Axis:
     return _linear(-most, most, lambda value: f"{value * 100:+g} %".replace("-", "−") if value else "0 %")
 
 
+def _multiples(unit: str) -> list[tuple[float, str]]:
+    return [(size, f"{prefix}{unit}") for size, prefix in SI_STEPS]
+
+
 def _linear(low: float, high: float, write: Callable[[float], str]) -> Axis:
-    """About five even steps of 1, 2 or 5 times a power of ten."""
+    """About five even steps of 1, 2 or 5 times a power of ten, of shares."""
     rough = (high - low) / _BEST_COUNT
     step = next(step for step in _one_two_five(rough / 10, rough * 10) if step >= 0.8 * rough)
     ticks = [float(f"{index * step:.6g}") for index in range(ceil(low / step), floor(high / step) + 1)]
-    return Axis(low, high, tuple(ticks), tuple(map(write, ticks)), is_log=False)
+    return Axis(low, high, tuple(ticks), tuple(map(write, ticks)), _PERCENT, is_log=False)
 
 
 def _axis(
     values: list[float],
-    choices: list[Callable[[float, float], list[float]]],
+    choices: Sequence[Callable[[float, float], list[float]]],
     write: Callable[[float], str],
+    units: Sequence[tuple[float, str]] = ((1.0, ""),),
     margin: float = 1.15,
 ) -> Axis:
     """The choice with about five ticks, the earlier of two alike; `margin` is a factor left free at both ends."""
@@ -94,7 +135,7 @@ def _axis(
     offered = [[tick for tick in choice(low, high) if low <= tick <= high] for choice in choices]
     ticks = min(offered, key=lambda ticks: abs(len(ticks) - _BEST_COUNT))
     kept = ticks[:: ceil(len(ticks) / _MOST)] if ticks else [low, high]
-    return Axis(low, high, tuple(kept), tuple(map(_tidy(write), kept)))
+    return Axis(low, high, tuple(kept), tuple(map(_tidy(write), kept)), units)
 
 
 def _tidy(write: Callable[[float], str]) -> Callable[[float], str]:
@@ -151,7 +192,23 @@ def _powers_of(base: int) -> Callable[[float, float], list[float]]:
 
 
 def label_expression(axis: Axis) -> str:
-    """Vega expression that looks a tick's label up."""
+    """Vega expression of a tick's label: looked up, or in the axis's units where a reader looks at a part of it."""
     values = ",".join(repr(value) for value in axis.values)
     labels = ",".join(f"'{label}'" for label in axis.labels)
-    return f"[{labels}][indexof([{values}], datum.value)]"
+    place = f"indexof([{values}], datum.value)"
+    return f"{place} >= 0 ? [{labels}][{place}] : {_any_label(axis)}"
+
+
+def _any_label(axis: Axis) -> str:
+    """Vega expression of any value with four digits at most, in the largest unit of which it has one or more."""
+    *larger, (_, smallest) = [
+        (size * (1 - 1e-9), f"format(datum.value / {size!r}, ',.4~r') + '{' ' * bool(unit)}{unit}'")
+        for size, unit in sorted(axis.units, reverse=True)
+    ]
+    steps = "".join(f"datum.value >= {least!r} ? {text} : " for least, text in larger)
+    return f"datum.value === 0 ? '0' : {steps}{smallest}"
+
+
+def unit_sizes(expression: str) -> list[float]:
+    """The sizes of an axis's units, smallest first, read back from its `label_expression`; 1 where it has none."""
+    return sorted({float(size) for size in _DIVISOR.findall(expression)}) or [1.0]

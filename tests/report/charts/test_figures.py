@@ -116,7 +116,7 @@ def test_a_large_grid_leaves_charts_small(full_analysis: Analysis) -> None:
     figures_drawn = drawn(
         full_analysis.model_copy(update={"suite": full_analysis.suite.model_copy(update={"training_runs": many})})
     )
-    assert "40 of 3000 training runs" in figures_drawn["training-loss"].caption
+    assert "60 of 3,000 runs are shown" in figures_drawn["training-loss"].caption
     assert sum(len(json.dumps(to_vega_lite(figure))) for figure in figures_drawn.values()) < 1_200_000
 
 

@@ -4,7 +4,7 @@ from scalemark.schema import Analysis
 
 def test_each_measurement_stands_beside_its_law_and_what_was_foretold(full_analysis: Analysis) -> None:
     table = residual_tables(full_analysis)[0]
-    assert table.title == "Residuals: step time law"
+    assert table.title == "Residuals of the step time law"
     first, last = table.rows[0], table.rows[-1]
     assert first[1:4] == ("1.52 s ± 2.0 %", "1.50 s ± 5.0 %", "+1.0 %")
     assert first[4:] == ("–", "–", "–")

@@ -6,6 +6,7 @@ from itertools import product
 from typing import get_args
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from scalemark.fit.cost.energy_law import energy_forms
 from scalemark.fit.cost.fitting import estimate
@@ -21,10 +22,15 @@ def predict(law: Law, counted: Counted) -> Estimate:
     counted: `Accounting`, or for a memory law the `PredictedMemory` of the workload. Beyond the fitted range the
     interval is no narrower than what the law missed on the sizes hidden from it.
     """
-    scatter = law.residual_sd
-    if law.holdout and distance(law, counted) > 1:
-        scatter = max(scatter, float(np.sqrt(np.mean(np.log1p(law.holdout.errors) ** 2))))
-    return estimate(form_of(law), np.array(law.coefficients), np.array(law.draws), counted, scatter)
+    spread = scatter(law, distance(law, counted) > 1)
+    return estimate(form_of(law), np.array(law.coefficients), np.array(law.draws), counted, spread)
+
+
+def scatter(law: Law, is_beyond: bool) -> float:
+    """How far the logarithms of single measurements scatter about the law, in or beyond the fitted range."""
+    if not (law.holdout and is_beyond):
+        return law.residual_sd
+    return max(law.residual_sd, float(np.sqrt(np.mean(np.log1p(law.holdout.errors) ** 2))))
 
 
 def predict_values(law: Law, counted: Sequence[Counted]) -> Array:
@@ -40,6 +46,21 @@ def predict_draws(law: Law, counted: Sequence[Counted]) -> Array:
     """
     form = form_of(law)
     return form.evaluate(np.array(law.draws), form.quantities(counted))
+
+
+def predict_between(law: Law, counted: Sequence[Counted], at: Array, places: Array) -> tuple[Array, Array]:
+    """Values, shape (places,), and draws, (replicates, places), of shapes in between those counted.
+
+    at: where along a family of shapes each stands, increasing; places: where the law is asked. What a law of time takes
+    of models that keep their proportions is a polynomial of the depth of degree three at most, so a cubic through four
+    depths or more is exact.
+    """
+    form = form_of(law)
+    quantities = np.asarray(CubicSpline(at, form.quantities(counted))(places))
+    return (
+        form.evaluate(np.array(law.coefficients), quantities),
+        form.evaluate(np.array(law.draws), quantities),
+    )
 
 
 def distance(law: Law, counted: Counted) -> float:

@@ -1,6 +1,6 @@
 """Time of a phase as a sum of what every step pays for, fitted to cells that differ in shape alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from zlib import crc32
@@ -8,6 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from scalemark.fit.cost.breaks import Break, find_break
+from scalemark.fit.cost.choosing import aicc
 from scalemark.fit.cost.fitting import REPLICATES
 from scalemark.fit.cost.law import Described, fit_law, sizes_domain
 from scalemark.fit.cost.problem import Problem, solve_form
@@ -50,20 +51,35 @@ def fit_time_law(
     limits: Limits = _NO_LIMITS,
     phase: Phase = "step",
     like: Law | None = None,
+    form_name: str | None = None,
 ) -> Law:
     """Time of one phase of cells that differ in shape alone; raises FitError where there are too few.
 
-    limits: ceilings measured in the same run, which no term may exceed. like: a law whose form to take, so that the
-    coefficients of both can be compared; else the form that fits best.
+    limits: ceilings measured in the same run, which no term may exceed. like: a law whose form to take, or form_name:
+    one that `common_form` gave, so that the coefficients of several can be compared; else the form that fits best.
     """
     timed = Timed.of([cell for cell in cells if cell.workload.phase == phase], seed)
     problem = time_problem(timed, phase, limits, seed)
-    if same := tuple(form for form in problem.forms if like and form.text == like.form):
+    if same := tuple(form for form in problem.forms if form.name == form_name or (like and form.text == like.form)):
         problem = replace(problem, forms=same)
     found = _break(problem, phase) if timed.counted else None
     notes = (break_note(found),) if found else ()
     domain = sizes_domain(timed.counted) if timed.counted else {}
     return fit_law(problem, Described("step_time", "s", PHASE_NAMES[phase], domain, notes))
+
+
+def common_form(groups: Iterable[tuple[Sequence[Cell], Limits]], phase: Phase = "step") -> str:
+    """Name of the form that describes all groups best together, among those that each may have.
+
+    Each group is the cells of one law, with its limits. Groups err apart, so their AICc add up.
+    """
+    scores: list[dict[str, float]] = []
+    for cells, limits in groups:
+        problem = time_problem(Timed.of(cells, 0), phase, limits, 0)
+        scores.append({form.name: aicc(problem, form, solve_form(problem, form)) for form in problem.forms})
+    shared = [name for name in scores[0] if all(name in score for score in scores)]
+    assert shared, "every device may have the form of a host and its device"
+    return min(shared, key=lambda name: sum(score[name] for score in scores))
 
 
 def timed_cells(cells: Sequence[Cell]) -> list[Cell]:

@@ -7,8 +7,9 @@ import altair as alt
 from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import DASH, PARAMETERS_TITLE, Frame, ends_of, inline, layered, tooltip
 from scalemark.report.charts.palette import GREY, RAMP
+from scalemark.report.sampled import some_of
 from scalemark.report.series import Row
-from scalemark.report.series.isoloss import contour_ends, contour_rows, optimal_rows, run_rows
+from scalemark.report.series.isoloss import contour_ends, contour_rows, mapped_runs, optimal_rows, run_rows
 from scalemark.report.ticks import amount_axis
 from scalemark.schema import Analysis
 
@@ -24,7 +25,7 @@ def isoloss_figure(analysis: Analysis) -> Figure | None:
     caption = (
         "Lines: where the law says one validation loss (nats/token) is reached. Grey: the size and tokens of the lowest"
         " loss for their compute, 6·N·D. Both dashed and faint beyond the runs. Points: the runs, coloured by the loss"
-        " that they reached."
+        f" that they reached.{some_of(len(runs), len(mapped_runs(analysis)), 'runs', 'their order')}"
     )
     return titled("isoloss", caption, layered(*layers, _runs(frame, runs)))
 
@@ -39,7 +40,7 @@ def _by_part() -> dict[str, object]:
     beyond = "datum.part === 'extrapolated'"
     return {
         "strokeDash": alt.condition(beyond, alt.value(DASH), alt.value([1, 0])),
-        "opacity": alt.condition(beyond, alt.value(0.55), alt.value(1)),
+        "opacity": alt.condition(beyond, alt.value(0.7), alt.value(1)),
     }
 
 

@@ -27,8 +27,8 @@ class Frame:
     x_title: str
     y_title: str
 
-    def x(self) -> alt.X:
-        return alt.X("x:Q", title=self.x_title, scale=_scale(self.x_axis), axis=_marked(self.x_axis))
+    def x(self, field: str = "x") -> alt.X:
+        return alt.X(f"{field}:Q", title=self.x_title, scale=_scale(self.x_axis), axis=_marked(self.x_axis))
 
     def y(self, field: str = "y") -> alt.Y:
         return alt.Y(f"{field}:Q", title=self.y_title, scale=_scale(self.y_axis), axis=_marked(self.y_axis))

@@ -30,5 +30,5 @@ def plan_figure(analysis: Analysis) -> Figure | None:
 
 def _plans(frame: Frame, rows: Sequence[Row]) -> list[alt.Chart]:
     marks = inline(rows).mark_point(size=80, filled=True, opacity=1, color=BLUE, clip=True)
-    text = inline(rows).mark_text(align="right", baseline="bottom", dx=-8, dy=-6, fontSize=12)
+    text = inline(rows).mark_text(align="right", baseline="top", dx=-8, dy=6, fontSize=12)
     return [marks.encode(**frame.xy(), tooltip=tooltip(rows)), text.encode(**frame.xy(), text="label:N")]

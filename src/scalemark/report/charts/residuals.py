@@ -13,6 +13,7 @@ from scalemark.report.charts.layers import (
     tooltip,
 )
 from scalemark.report.charts.palette import BLUE, GREY
+from scalemark.report.sampled import some_of
 from scalemark.report.series import Row
 from scalemark.report.series.laws import hidden_rows, residual_rows
 from scalemark.report.ticks import Axis, amount_axis, difference_axis, flops_axis
@@ -36,7 +37,8 @@ def residual_figure(analysis: Analysis, kind: LawKind) -> Figure | None:
     marks = inline(rows).mark_point(size=60, filled=True, opacity=1, color=BLUE, clip=True)
     points = marks.encode(**frame.xy(), tooltip=tooltip(rows))
     chart = layered(*_scatter(frame, y, law.residual_sd), bars, points, *hidden_layers(frame, hidden))
-    return titled(f"residuals-{kind.replace('_', '-')}", _caption(bool(hidden)), chart)
+    caption = f"{_caption(bool(hidden))}{some_of(len(rows), law.n, 'runs', 'their order')}"
+    return titled(f"residuals-{kind.replace('_', '-')}", caption, chart)
 
 
 def _scatter(frame: Frame, axis: Axis, residual_sd: float) -> list[alt.Chart]:

@@ -74,7 +74,7 @@ def _term_colour(labels: dict[str, str], symbol: str) -> alt.Color:
 
 
 def _bars(analysis: Analysis, rows: Sequence[Row], x: Axis, y: alt.Y) -> alt.Chart:
-    opacity = alt.condition("datum.part === 'measured'", alt.value(1), alt.value(0.45))
+    opacity = alt.condition("datum.part === 'measured'", alt.value(1), alt.value(0.55))
     bars = inline(rows).mark_bar(height=BAR_HEIGHT - 7, clip=True)
     places = {"x": _x("start", x), "x2": "end:Q", "y": y}
     colour = _term_colour(term_labels(analysis), "square")
@@ -89,12 +89,14 @@ def _medians(totals: Sequence[Row], x: Axis, y: alt.Y) -> list[alt.Chart]:
         return []
     wide = inline(measured).mark_rule(color="white", strokeWidth=3.5, opacity=0.9, clip=True)
     thin = inline(measured).mark_rule(color="black", strokeWidth=1.5, clip=True)
+    frame = inline(measured).mark_tick(color="white", thickness=4, size=BAR_HEIGHT - 7, opacity=0.9, clip=True)
     tick = inline(measured).mark_tick(color="black", thickness=2, size=BAR_HEIGHT - 9, clip=True)
-    ends = {"x": _x("low", x), "x2": "high:Q", "y": y}
+    ends, middle = {"x": _x("low", x), "x2": "high:Q", "y": y}, {"x": _x("middle", x), "y": y}
     return [
         wide.encode(**ends),
+        frame.encode(**middle),
         thin.encode(**ends),
-        tick.encode(x=_x("middle", x), y=y, tooltip=tooltip(measured)),
+        tick.encode(**middle, tooltip=tooltip(measured)),
     ]
 
 

@@ -7,8 +7,9 @@ import altair as alt
 from scalemark.report.charts.figure import Figure, titled
 from scalemark.report.charts.layers import Frame, ends_of, inline, law_layers, layered, line_words, tooltip
 from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES, ramp
+from scalemark.report.sampled import some_of
 from scalemark.report.series import Row, law_rows, loss_rows, training_curve_rows
-from scalemark.report.series.training import runs_with_curves
+from scalemark.report.series.training import runs_with_curve, runs_with_loss
 from scalemark.report.ticks import amount_axis, flops_axis, loss_axis
 from scalemark.schema import Analysis, Suite
 
@@ -21,7 +22,8 @@ def loss_figure(analysis: Analysis) -> Figure | None:
     x, y = flops_axis(ends_of("x", rows, line)), loss_axis(ends_of("y", rows, line))
     frame = Frame(x, y, "training compute, 6·N·D", "validation loss (nats/token)")
     frontier = " Grey: the lowest loss that a compute budget is expected to reach." if line else ""
-    caption = f"Points: training runs, joined where the model is the same.{frontier}{line_words(line)}"
+    some = some_of(len(rows), len(runs_with_loss(analysis.suite)), "runs", "size and tokens")
+    caption = f"Points: training runs, joined where the model is the same.{frontier}{line_words(line)}{some}"
     chart = layered(*law_layers(frame, line, GREY), *_model_layers(frame, rows))
     return titled("loss", caption, chart)
 
@@ -35,9 +37,9 @@ def training_curve_figure(suite: Suite) -> Figure | None:
     frame = Frame(x, y, "training tokens seen", "training loss (nats/token)")
     lines = inline(rows).mark_line(strokeWidth=1.5, opacity=0.8, clip=True)
     chart = layered(lines.encode(**frame.xy(), color=_model_colour(rows), detail="run:N", tooltip=tooltip(rows)))
-    of_all, drawn = len(runs_with_curves(suite)), len({row["run"] for row in rows})
-    which = "One line per training run" if drawn == of_all else f"{drawn} of {of_all} training runs, one line each"
-    caption = f"{which}, coloured by model. A point averages the losses since the point before."
+    drawn = len({row["run"] for row in rows})
+    some = some_of(drawn, len(runs_with_curve(suite)), "runs", "size and tokens")
+    caption = f"One line per training run, coloured by model. A point averages the losses since the point before.{some}"
     return titled("training-loss", caption, chart)
 
 

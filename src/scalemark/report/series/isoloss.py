@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from scalemark.report.numbers import distance
+from scalemark.report.sampled import MOST_POINTS, evenly
 from scalemark.report.series.row import Row
 from scalemark.report.tables.training import run_model
-from scalemark.schema import Analysis, LossPlace
+from scalemark.schema import Analysis, LossPlace, TrainingRun
 from scalemark.units import format_amount
 
 
@@ -55,6 +56,15 @@ def run_rows(analysis: Analysis) -> list[Row]:
             "tokens": format_amount(run.config.tokens),
             "validation loss": f"{run.validation_loss:.3f}",
         }
+        for run in evenly(mapped_runs(analysis), MOST_POINTS)
+        if run.accounting and run.validation_loss
+    ]
+
+
+def mapped_runs(analysis: Analysis) -> list[TrainingRun]:
+    """The runs that the loss law was fitted to."""
+    return [
+        run
         for run in analysis.suite.training_runs
         if run.status == "ok" and run.config.model and run.accounting and run.validation_loss
         if run.config.unique_tokens is None

@@ -1,18 +1,13 @@
-"""Training runs: the loss that each reached, and how it fell. A large grid is thinned, so that charts stay legible."""
+"""Training runs: the loss that each reached, and how it fell. Of a large grid some are shown, spread evenly."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from math import ceil
 
+from scalemark.report.sampled import MOST_CURVE_POINTS, MOST_CURVES, MOST_POINTS, evenly
 from scalemark.report.series.row import Row
 from scalemark.report.tables.training import run_model
 from scalemark.schema import LossPoint, Suite, TrainingRun
 from scalemark.units import format_amount, format_count
-
-T = TypeVar("T")
-# More than these cannot be told apart, and a page has to stay small.
-MOST_RUNS = 1000
-MOST_CURVES = 40
-MOST_CURVE_POINTS = 1200
 
 
 def loss_rows(suite: Suite) -> list[Row]:
@@ -26,43 +21,55 @@ def loss_rows(suite: Suite) -> list[Row]:
             "compute": format_count(compute, "FLOP"),
             "validation loss": f"{run.validation_loss:.3f} nats per token",
         }
-        for run in _thinned([run for run in _by_size(suite) if run.validation_loss], MOST_RUNS)
+        for run in evenly(runs_with_loss(suite), MOST_POINTS)
         if run.validation_loss and (compute := _compute_flops(run))
     ]
 
 
+def runs_with_loss(suite: Suite) -> list[TrainingRun]:
+    """Those that a chart of losses may show, by size."""
+    return [run for run in _by_size(suite) if run.validation_loss and _compute_flops(run)]
+
+
+def runs_with_curve(suite: Suite) -> list[TrainingRun]:
+    """Those that a chart of curves may show, by size."""
+    return [run for run in _by_size(suite) if len(_positive(run.curve)) > 1]
+
+
 def training_curve_rows(suite: Suite) -> list[Row]:
-    """One row per point of a loss curve: x tokens seen, y training loss."""
-    drawn = _thinned(runs_with_curves(suite), MOST_CURVES)
+    """One row per point of a loss curve: x tokens seen, y training loss. Long curves have fewer points."""
     return [
         {
             **_run_row(run),
             "x": float(point.tokens),
             "y": point.train_loss,
-            "run": run.config.key,
+            "run": index,
             "tokens": f"{format_amount(point.tokens)} of {format_amount(run.config.tokens)}",
             "training loss": f"{point.train_loss:.3f} nats per token",
         }
-        for run in drawn
-        for point in _thinned(_positive(run), MOST_CURVE_POINTS // len(drawn))
+        for index, run in enumerate(evenly(runs_with_curve(suite), MOST_CURVES))
+        for point in _coarser(_positive(run.curve), MOST_CURVE_POINTS)
     ]
 
 
-def runs_with_curves(suite: Suite) -> list[TrainingRun]:
-    """The runs whose loss can be drawn as a line, smallest model first."""
-    return [run for run in _by_size(suite) if len(_positive(run)) > 1]
-
-
-def _positive(run: TrainingRun) -> list[LossPoint]:
+def _positive(curve: Sequence[LossPoint]) -> list[LossPoint]:
     """The points that a logarithmic axis has a place for."""
-    return [point for point in run.curve if point.tokens > 0 and point.train_loss > 0]
+    return [point for point in curve if point.tokens > 0 and point.train_loss > 0]
 
 
-def _thinned(values: Sequence[T], most: int) -> list[T]:
-    """At most so many, evenly spaced, the first and the last among them."""
-    if len(values) <= most:
-        return list(values)
-    return [values[round(place * (len(values) - 1) / (most - 1))] for place in range(most)]
+def _coarser(curve: Sequence[LossPoint], most: int) -> list[LossPoint]:
+    """At most so many points, each the mean loss over the steps since the point before, as the finer ones are."""
+    size = ceil(len(curve) / most)
+    before = [0, *(point.step for point in curve)]
+    steps = [point.step - start for point, start in zip(curve, before, strict=False)]
+    groups = [(curve[at : at + size], steps[at : at + size]) for at in range(0, len(curve), size)]
+    return [points[-1].model_copy(update={"train_loss": _mean_loss(points, weights)}) for points, weights in groups]
+
+
+def _mean_loss(points: Sequence[LossPoint], weights: Sequence[int]) -> float:
+    if len(points) == 1:
+        return points[0].train_loss
+    return sum(point.train_loss * weight for point, weight in zip(points, weights, strict=True)) / sum(weights)
 
 
 def _run_row(run: TrainingRun) -> Row:

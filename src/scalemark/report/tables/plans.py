@@ -1,6 +1,6 @@
 """What to train here in one hour, in eight, in a day."""
 
-from scalemark.report.numbers import distance, with_interval
+from scalemark.report.numbers import MARKED_BEYOND, distance, with_interval
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, TrainingPlan
 from scalemark.units import format_amount, format_bytes, format_seconds
@@ -35,15 +35,22 @@ def _row(plan: TrainingPlan) -> tuple[str, ...]:
         with_interval(best.time_s, format_seconds),
         with_interval(best.memory_bytes, format_bytes),
         f"{format_amount(near.low)} to {format_amount(near.high)}",
-        distance(best.extrapolation).removesuffix(" the fitted range"),
+        _reach(best.extrapolation),
     )
+
+
+def _reach(extrapolation: float) -> str:
+    """'4.0× beyond', marked where it is a guess."""
+    words = distance(extrapolation).removesuffix(" the fitted range")
+    return f"{words} (!)" if extrapolation > MARKED_BEYOND else words
 
 
 def _note(analysis: Analysis) -> str:
     how = (
         "The model that reaches the lowest loss in that time, by the loss law and the measured cost, with 90 %"
-        " intervals of a new run; sizes without embeddings whose loss is within half a percent. `scalemark plan` says"
-        " what it takes for granted, and plans for money, energy or a loss."
+        " intervals of a new run; sizes without embeddings whose loss is within half a percent. What lies more than"
+        f" {MARKED_BEYOND:.0f} times beyond what was measured is marked (!): a guess. `scalemark plan` says what a plan"
+        " takes for granted, and plans for money, energy or a loss."
         if analysis.plans
         else ""
     )

@@ -1,6 +1,7 @@
 """Each measurement beside its law, and beside what the law foretold of it while it was hidden."""
 
 from scalemark.report.numbers import LAW_WRITERS, change, reading, with_interval
+from scalemark.report.sampled import some_of
 from scalemark.report.tables.laws import LAW_TITLES
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, Estimate, LawKind, Residual
@@ -12,10 +13,10 @@ MOST_RESIDUAL_ROWS = 60
 
 def residual_tables(analysis: Analysis) -> tuple[Table, ...]:
     """One table for each law."""
-    return tuple(_table(kind, found) for kind, found in analysis.residuals.items() if found)
+    return tuple(_table(analysis, kind, found) for kind, found in analysis.residuals.items() if found)
 
 
-def _table(kind: LawKind, found: tuple[Residual, ...]) -> Table:
+def _table(analysis: Analysis, kind: LawKind, found: tuple[Residual, ...]) -> Table:
     columns = (
         Column("measurement", "prose"),
         Column("measured", "number"),
@@ -32,7 +33,9 @@ def _table(kind: LawKind, found: tuple[Residual, ...]) -> Table:
         " refitted without them: the last three columns say what it foretold, and whether its 90 % interval held."
     )
     note += f" {left_out:,} more lie nearer to the law than these." if left_out else ""
-    title = f"Residuals: {LAW_TITLES[kind].lower()}"
+    law = analysis.law(kind)
+    note += some_of(len(found), law.n, "runs", "their order") if law and left_out else ""
+    title = f"Residuals of the {LAW_TITLES[kind].lower()}"
     return Table(title, columns, tuple(_row(one, kind) for one in listed), note, detail=True)
 
 
