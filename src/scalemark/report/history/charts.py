@@ -14,7 +14,7 @@ import altair as alt
 
 from scalemark.report.charts.figure import Figure
 from scalemark.report.charts.layers import HEIGHT, inline, layered
-from scalemark.report.charts.palette import MODEL_COLOURS, PURPLE, VERMILLION
+from scalemark.report.charts.palette import MODEL_COLOURS, PURPLE, VERMILLION, ramp
 from scalemark.report.history.tables import day, ratio_text, writer
 from scalemark.report.numbers import interval
 from scalemark.report.sampled import evenly, some_of
@@ -67,12 +67,8 @@ def _point_words(n_suites: int, moments: int) -> str:
 
 def _series_layers(machine: MachineHistory, shown: Sequence[HistorySeries], moments: int) -> list[alt.Chart]:
     names = [series.label for series in shown]
-    colours = (
-        alt.Scale(domain=names, range=list(MODEL_COLOURS[: len(names)]))
-        if len(names) <= len(MODEL_COLOURS)
-        else alt.Scale(domain=names, scheme="viridis")
-    )
-    colour = alt.Color("series:N", scale=colours, title=None)
+    colours = list(MODEL_COLOURS[: len(names)]) if len(names) <= len(MODEL_COLOURS) else ramp(len(names))
+    colour = alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), title=None)
     x, points = _x(machine), [row for series in shown for row in _points(machine, series, moments)]
     words = [alt.Tooltip(name, type="nominal") for name in ("series", "suite", "measured", "value", "note")]
     hollow = alt.condition("datum.note === ''", alt.value(1), alt.value(0))

@@ -114,7 +114,7 @@ def level_table(machine: MachineHistory) -> Table:
     """Every series: where it began, where it is now, and how much single suites scatter."""
     columns = (
         Column("what"),
-        Column("", "text"),
+        Column("of", "prose"),
         Column("at first", "number", 1),
         Column("now", "number"),
         Column("change", "number"),
