@@ -2,15 +2,17 @@
 
 from pathlib import Path
 
+import networks
 import numpy as np
 
 from scalemark.model.accounting import account
-from scalemark.model.ladder import BATCH, DIAGONAL, OFF_DIAGONAL, SEQ_LEN
+from scalemark.model.ladder import BATCH, DIAGONAL, OFF_DIAGONAL, SEQ_LEN, find_rung
 from scalemark.model.memory import predict_memory
 from scalemark.schema import (
     Block,
     Ceilings,
     Cell,
+    CollectiveTime,
     Energy,
     Estimate,
     LossPoint,
@@ -18,6 +20,9 @@ from scalemark.schema import (
     Memory,
     ModelConfig,
     Phase,
+    Scaling,
+    ScalingForecast,
+    ScalingRow,
     Settings,
     Suite,
     TrainingConfig,
@@ -180,3 +185,29 @@ def make_suite(id: str = "20260101-000000-test", slowdown: float = 1.0, seed: in
         training_runs=tuple(runs),
         duration_s=470,
     )
+
+
+def make_collectives() -> tuple[CollectiveTime, ...]:
+    """Three operations among two ranks, on three sizes of messages."""
+    network = networks.Network(networks.Link(1e-5, 1e9), networks.Link(1e-4, 1e8), noise=0.02)
+    return tuple(networks.measured(network, [2], [2**12, 2**16, 2**20]))
+
+
+def make_scaling() -> Scaling:
+    """A step on two ranks, how it was foretold where it was hidden, and the step on four."""
+    model = find_rung("d4w256")
+    fields = {"phase": "step", "model": model, "seq_len": 256, "optimizer": "adamw", "parallelism": "ddp"}
+    two, four = (Workload.model_validate({**fields, "batch": 2 * size, "world_size": size}) for size in (2, 4))
+    row = ScalingRow(
+        workload=two,
+        step_s=estimate(0.25),
+        compute_s=estimate(0.22),
+        exposed_s=Estimate(value=0.03, low=-0.01, high=0.07),
+        skew=estimate(0.04),
+        weak=estimate(0.8),
+        state_bytes=2**20,
+        replicated_state_bytes=2**21,
+    )
+    hidden = ScalingForecast(workload=two, step_s=estimate(0.26), measured_s=estimate(0.25))
+    following = ScalingForecast(workload=four, step_s=estimate(0.27), weak=estimate(0.74))
+    return Scaling(rows=(row,), forecasts=(hidden, following), notes=("measured on one node",))

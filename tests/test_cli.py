@@ -14,7 +14,7 @@ from scalemark import __version__
 from scalemark.cli import app
 from scalemark.record.baseline import find_baseline, save_baseline
 from scalemark.record.store import ResultsFolder, save_suite
-from scalemark.schema import Diff, Suite, TrainingPlan
+from scalemark.schema import Diff, History, Suite, TrainingPlan
 
 BASE = make_suite("base")
 
@@ -380,3 +380,43 @@ def test_no_baselines_is_no_error(tmp_path: Path) -> None:
 def test_doctor_prints_a_screen_or_json() -> None:
     assert call("doctor").stdout.startswith("scalemark doctor:")
     assert json.loads(call("doctor", "--json").stdout)["checks"]
+
+
+# merge and history
+
+
+def test_merge_and_history_say_what_they_did_and_what_they_passed_over(tmp_path: Path) -> None:
+    folder, out = tmp_path / "suites", tmp_path / "all.jsonl.gz"
+    folder.mkdir()
+    (folder / "cut.json").write_text("{")
+    for number in range(3):
+        saved(make_suite(f"2026010{number + 1}-000000-0000", seed=number), folder)
+    result = call("merge", folder, "-o", out)
+    assert result.exit_code == 1
+    assert "suites 3, machines 1" in result.stdout
+    assert "cut.json is not complete JSON" in result.stderr and "1 passed over" in result.stderr
+    result = call("history", out, "--json", tmp_path / "history.json")
+    assert result.exit_code == 0
+    assert "3 suites of 1 machine, 0 change points." in result.stdout
+    assert len(History.model_validate_json((tmp_path / "history.json").read_text()).machines) == 1
+    assert call("history", folder).exit_code == 1
+
+
+@pytest.mark.parametrize("command", ["history", "merge -o all.jsonl"])
+def test_nothing_to_read_is_bad_input(tmp_path: Path, command: str) -> None:
+    for place in (tmp_path, tmp_path / "nowhere.json"):
+        result = call(*command.replace("all.jsonl", str(tmp_path / "out" / "all.jsonl")).split(), place)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("scalemark: error: there is no suite")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_history_writes_its_page_and_its_text(tmp_path: Path) -> None:
+    folder = tmp_path / "suites"
+    folder.mkdir()
+    for number in range(2):
+        saved(make_suite(f"2026010{number + 1}-000000-0000", seed=number), folder)
+    result = call("history", folder, "--html", tmp_path / "h.html", "--markdown", tmp_path / "h.md")
+    assert result.exit_code == 0, result.stderr
+    assert "<html" in (tmp_path / "h.html").read_text(encoding="utf-8")
+    assert "# How the numbers moved" in (tmp_path / "h.md").read_text(encoding="utf-8")

@@ -26,6 +26,8 @@ JOINTS = frozenset(
         "diagnosis",
         "doctor",
         "fitting",
+        "history",
+        "launched",
         "live",
         "planning",
         "plugin",

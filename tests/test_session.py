@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scalemark import session
+from scalemark.benchmarks import on_ranks
 from scalemark.errors import BudgetError, InputError, SchemaError
 from scalemark.measure.orders import Scouted
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
@@ -309,3 +310,26 @@ def test_a_journal_that_was_cut_off_in_a_line_goes_on_after_the_line_before(tmp_
     assert begun(tmp_path).trained == {ok.key}
     Journal(RunFolder(tmp_path / "run").journal_path)
     assert [type(entry) for entry in read_journal(first.folder.journal_path)] == [RunStarted, RunTrained, RunResumed]
+
+
+# Steps on several ranks
+
+RANKS = tuple(on_ranks([DIAGONAL[1]]))
+
+
+def test_ranks_get_a_small_share_of_a_long_run_and_nothing_of_a_short_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "default_threads", lambda: 2)
+    long, short = (start(request(tmp_path, budget_s, workloads=(*STEPS, *RANKS))) for budget_s in (480.0, 120.0))
+    assert {cell.workload for cell in long.groups.cells} == set(RANKS)
+    assert 0 < long.groups.expected_s < 0.2 * 480
+    assert long.expected_s <= 480
+    assert not short.groups.cells and {cell.workload for cell in short.groups.ruled_out} == set(RANKS)
+    assert not {cell.workload for cell in long.plan.cells} & set(RANKS), "ordinary workers know nothing of ranks"
+    assert "fsdp2" in "\n".join(describe(long))
+
+
+def test_ranks_alone_get_all_the_time_there_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "default_threads", lambda: 2)
+    alone = start(request(tmp_path, 120.0, workloads=RANKS, trainings=()))
+    assert {cell.workload for cell in alone.groups.cells} == set(RANKS)
+    assert alone.groups.expected_s > 60

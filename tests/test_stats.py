@@ -7,7 +7,9 @@ from scalemark.stats import (
     coefficient_errors,
     control_coefficients,
     halves_agree,
+    mean_difference,
     median_over_blocks,
+    paired_ratio,
     percentile_interval,
     relative_half_width,
 )
@@ -136,3 +138,27 @@ def test_the_standard_error_is_the_spread_of_the_coefficient_over_many_samples()
     found = np.array([control_coefficients(*sample) for sample in samples])
     told = np.array([coefficient_errors(*sample, found[i]) for i, sample in enumerate(samples)])
     assert told.mean(axis=0) == pytest.approx(found.std(axis=0), rel=0.15)
+
+
+def test_a_paired_ratio_is_the_geometric_mean_with_students_interval():
+    ratio = paired_ratio([2.0, 4.0, 8.0], [1.0, 1.0, 1.0])
+    half = 2.920 * np.log(2) / np.sqrt(3)  # Student's 95 % quantile with two degrees of freedom
+    assert ratio.value == pytest.approx(4.0)
+    assert np.log([ratio.low, ratio.high]) == pytest.approx([np.log(4) - half, np.log(4) + half], rel=1e-3)
+
+
+def test_the_inverse_ratio_has_the_inverse_interval():
+    over, under = [2.0, 4.5, 8.0], [1.0, 1.1, 0.9]
+    one, other = paired_ratio(over, under), paired_ratio(under, over)
+    assert (1 / one.high, 1 / one.low) == pytest.approx((other.low, other.high))
+
+
+def test_one_pair_tells_no_interval():
+    assert paired_ratio([2.0], [1.0]) is None
+    assert mean_difference([0.1]) is None
+
+
+def test_90_percent_of_intervals_of_a_mean_difference_hold_it():
+    rng = np.random.default_rng(11)
+    found = [mean_difference(0.5 + rng.standard_normal(3)) for _ in range(2000)]
+    assert np.mean([one.low <= 0.5 <= one.high for one in found]) == pytest.approx(0.9, abs=0.02)

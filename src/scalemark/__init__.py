@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scalemark.analysis import analyse
-    from scalemark.benchmarks import ladder, trainings, workloads
+    from scalemark.benchmarks import ladder, on_ranks, trainings, workloads
     from scalemark.fitting import fit_cost, fit_loss
     from scalemark.model.ladder import find_rung
+    from scalemark.model.options import step_options
     from scalemark.model.task import Task
     from scalemark.planning import plan
     from scalemark.record.store import load_suite
@@ -27,7 +28,9 @@ __all__ = [
     "ladder",
     "load",
     "load_suite",
+    "on_ranks",
     "plan",
+    "step_options",
     "training_grid",
     "trainings",
     "workloads",
@@ -42,7 +45,9 @@ _HOMES = {
     "ladder": "scalemark.benchmarks",
     "load": "scalemark.record.store",
     "load_suite": "scalemark.record.store",
+    "on_ranks": "scalemark.benchmarks",
     "plan": "scalemark.planning",
+    "step_options": "scalemark.model.options",
     "training_grid": "scalemark.train.grid",
     "trainings": "scalemark.benchmarks",
     "workloads": "scalemark.benchmarks",

@@ -22,10 +22,13 @@ from scalemark.fit.loss_law import fit_loss_law, frontier_curve
 from scalemark.fit.prediction import extrapolation
 from scalemark.fit.repeated import fit_repeated_law, repeated_text
 from scalemark.fit.residuals import residuals
+from scalemark.fit.scaling import scaling_of
 from scalemark.model.accounting import account
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN, diagonal_shape
 from scalemark.model.memory import predict_memory
+from scalemark.record.glance import SuiteGlance
 from scalemark.record.quiet import noise_of
+from scalemark.record.what_if import what_ifs
 from scalemark.schema import (
     Accounting,
     Analysis,
@@ -87,7 +90,9 @@ def analyse(
         missing_plans=missing_plans,
         residuals=_residuals(laws, cells, suite.training_runs),
         noise=noise_of(suite.cells),
+        what_ifs=what_ifs(suite.cells),
         repeated=repeated_text(suite.training_runs),
+        scaling=scaling_of(suite),
         diff=_diff(suite, baseline),
         no_diff_reason=None if baseline else no_diff_reason,
     )
@@ -102,7 +107,7 @@ def law_cells(suite: Suite) -> list[Cell]:
     ]
 
 
-def ceilings_as_limits(suite: Suite) -> Limits:
+def ceilings_as_limits(suite: Suite | SuiteGlance) -> Limits:
     """What no term of a law of float32 steps may exceed: the best of what the suite's own kernels reached."""
     device = suite.settings.device
     gemm = suite.ceilings.gemm_flops_per_s.get(f"{device}/float32")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from scalemark.errors import InputError
 from scalemark.model.ladder import BATCH, DIAGONAL, LARGE_DIAGONAL, SEQ_LEN
-from scalemark.schema import Dtype, ModelConfig, Optimizer, Phase, TaskRef, TrainingConfig, Workload
+from scalemark.schema import Dtype, ModelConfig, Optimizer, Parallelism, Phase, TaskRef, TrainingConfig, Workload
 
 if TYPE_CHECKING:
     from scalemark.model.task import Task
@@ -35,6 +35,31 @@ def ladder(
     """One workload per rung. Which of them run depends on the budget and the memory. compiled: under torch.compile."""
     how = {"phase": phase, "batch": batch, "seq_len": seq_len, "dtype": dtype, "optimizer": optimizer}
     return [Workload.model_validate({"model": model, "compiled": compiled, **how}) for model in rungs]
+
+
+def on_ranks(
+    rungs: Iterable[ModelConfig],
+    world_sizes: Sequence[int] = (2,),
+    parallelisms: Sequence[Parallelism] = ("ddp", "fsdp"),
+    rank_batch: int = BATCH,
+    seq_len: int = SEQ_LEN,
+    dtype: Dtype = "float32",
+    optimizer: Optimizer = "adamw",
+) -> list[Workload]:
+    """Training steps spread over ranks of torch.distributed, and on one rank what they are compared with.
+
+    rank_batch: sequences for each rank. One rank takes as many (for weak scaling), and as many as all ranks of a group
+    together (for strong scaling). Which world sizes run depends on the machine.
+    """
+    batches = sorted({rank_batch * size for size in (1, *world_sizes)})
+    how = {"phase": "step", "seq_len": seq_len, "dtype": dtype, "optimizer": optimizer}
+    spread = [(name, size, rank_batch * size) for size in world_sizes if size > 1 for name in parallelisms]
+    alone = [("ddp", 1, batch) for batch in batches]
+    return [
+        Workload.model_validate({"model": rung, "parallelism": name, "world_size": size, "batch": batch, **how})
+        for rung in rungs
+        for name, size, batch in (*alone, *spread)
+    ]
 
 
 def workloads(

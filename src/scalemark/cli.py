@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 from scalemark.errors import InputError, ScalemarkError, StoreError
 
 if TYPE_CHECKING:
-    from scalemark.schema import Analysis, Diff, Suite
+    from scalemark.schema import Analysis, Diff, PassedOver, Suite
 
+EXIT_PASSED_OVER = 1
 EXIT_BAD_INPUT = 2
 _EXIT_INTERRUPTED = 130
 
@@ -234,6 +235,52 @@ def train(
 
 
 @app.command()
+def measure(
+    rungs: Annotated[
+        str, typer.Option("--rungs", metavar="NAME,…", help="Rungs to spread over the ranks.")
+    ] = "d4w256,d8w512",
+    parallelism: Annotated[
+        str, typer.Option("--parallelism", metavar="NAME,…", help="ddp, fsdp, or both.")
+    ] = "ddp,fsdp",
+    batch_per_rank: Annotated[int, typer.Option("--batch-per-rank", min=1, metavar="N", help="Sequences.")] = 2,
+    seq_len: Annotated[int, typer.Option("--seq-len", min=1, metavar="T", help="Tokens of a sequence.")] = 256,
+    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32 or bfloat16.")] = "float32",
+    budget: Annotated[str, typer.Option("--budget", metavar="TIME", help="Time for all of it: 90s, 4m.")] = "4m",
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of models, text and order.")] = 0,
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="TIME", help="A rank that others wait for longer is given up.")
+    ] = "5m",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; one that has begun goes on.")
+    ] = None,
+    results: ResultsOption = DEFAULT_RESULTS,
+) -> None:
+    """Under torchrun: training steps on all ranks of a cluster (`torchrun … -m scalemark measure`)."""
+    from scalemark.launched import LaunchedRequest, check_launched, measure_launched
+    from scalemark.model.ladder import find_rung
+    from scalemark.units import parse_duration_s
+
+    check_launched()
+    request = LaunchedRequest(
+        rungs=tuple(find_rung(name.strip()) for name in rungs.split(",")),
+        parallelisms=tuple(_choice(name.strip(), ("ddp", "fsdp"), "parallelism") for name in parallelism.split(",")),
+        rank_batch=batch_per_rank,
+        seq_len=seq_len,
+        dtype=_choice(dtype, ("float32", "bfloat16"), "dtype"),
+        budget_s=parse_duration_s(budget),
+        device=_choice(device, ("auto", "cpu", "cuda"), "device"),
+        seed=seed,
+        results_root=results,
+        out=out,
+        timeout_s=parse_duration_s(timeout),
+    )
+    lines = measure_launched(request, _terminal_columns(), lambda words: typer.echo(f"scalemark: {words}", err=True))
+    if lines:
+        typer.echo("\n".join(lines))
+
+
+@app.command()
 def plan(
     suite: SuiteArgument = None,
     hours: Annotated[float | None, typer.Option("--hours", metavar="H", help="Time for training.")] = None,
@@ -436,10 +483,77 @@ def _report_one(suite: "Suite", results: Path, html: Path | None, markdown: Path
     typer.echo("\n".join(terminal_summary(analysis, paths, _terminal_columns())))
 
 
+SuitesArgument = Annotated[
+    list[Path], typer.Argument(metavar="SUITE|DIR…", help="Suites, collections (.jsonl), or folders of them.")
+]
+
+
+@app.command()
+def merge(
+    suites: SuitesArgument,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The collection: NAME.jsonl or .jsonl.gz.")],
+    join: Annotated[
+        bool, typer.Option("--join", help="Make shards of one machine, code and settings one suite.")
+    ] = False,
+) -> None:
+    """Many suites into one file, one a line. Exit code: 0 all merged, 1 files passed over, 2 bad input."""
+    from scalemark.record.merge import merge as merge_suites
+
+    merged = merge_suites(suites, out, join)
+    for line in _passed_over_lines(merged.passed_over):
+        typer.echo(line, err=True)
+    for suite_id in dict.fromkeys(merged.conflicts):
+        typer.echo(f"scalemark: {suite_id} is there with several contents, and all of them are kept", err=True)
+    found = [f"{merged.found_twice} found twice"] * bool(merged.found_twice)
+    found += [f"{merged.joined} joined into others"] * bool(merged.joined)
+    more = f" ({', '.join(found)})" if found else ""
+    typer.echo(f"{out}: suites {merged.written}, machines {len(merged.machines)}{more}")
+    raise typer.Exit(EXIT_PASSED_OVER if merged.passed_over else 0)
+
+
+@app.command()
+def history(
+    suites: SuitesArgument,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a self-contained page.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="NAME.md", help="Write text, and charts beside it.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all of it as JSON.")] = None,
+) -> None:
+    """How times, memory and laws moved from suite to suite. Exit code: 0 all read, 1 files passed over, 2 bad input."""
+    from scalemark.history import read_history
+    from scalemark.record.store import write_whole
+    from scalemark.report.history.writers import history_lines, write_history_html, write_history_markdown
+
+    found = read_history(suites)
+    if json:
+        write_whole(found.model_dump_json() + "\n", json)
+    try:
+        if html:
+            write_history_html(found, html)
+        if markdown:
+            write_history_markdown(found, markdown)
+    except OSError as error:
+        raise StoreError(f"cannot write the history ({error}): choose another file") from error
+    typer.echo("\n".join(history_lines(found, _terminal_columns())))
+    raise typer.Exit(EXIT_PASSED_OVER if found.passed_over else 0)
+
+
 def _asks_for_several(suites: Sequence[str], usd_per_hour: Sequence[str]) -> bool:
     """Whether it is a comparison that is asked for, though perhaps one with too few suites."""
     names_one = any("=" in suite and not Path(suite).exists() for suite in suites)
-    return len(suites) > 1 or names_one or bool(usd_per_hour)
+    return len(suites) > 1 or names_one or bool(usd_per_hour) or _holds_several(suites)
+
+
+def _holds_several(suites: Sequence[str]) -> bool:
+    """Whether what is named is a collection of more than one suite."""
+    from itertools import islice
+
+    from scalemark.record.collection import read_suites
+    from scalemark.versus.asked import is_collection
+
+    paths = [Path(suite) for suite in suites if is_collection(Path(suite))]
+    return len(list(islice(read_suites(paths, []), 2))) > 1
 
 
 def _report_comparison(
@@ -574,6 +688,12 @@ def _show(page: Path) -> None:
 
     if not webbrowser.open(page.resolve().as_uri()):
         typer.echo(f"scalemark: no browser here: copy {page} to a machine that has one, it is a single file", err=True)
+
+
+def _passed_over_lines(passed_over: Sequence["PassedOver"]) -> list[str]:
+    """A line for each file that holds no suite, and how many they are."""
+    lines = [f"scalemark: passed over: {one.reason}" for one in passed_over]
+    return [*lines, f"scalemark: {len(passed_over)} passed over"] if lines else []
 
 
 def _terminal_columns() -> int:

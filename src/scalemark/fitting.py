@@ -27,6 +27,7 @@ from scalemark.fit.prediction import predict_with_scatter
 from scalemark.fit.repeated import fit_repeated_rows, predict_repeated_loss
 from scalemark.fit.rows import Rows
 from scalemark.fit.solver import Array
+from scalemark.record.collection import file_of, is_suite_path
 from scalemark.record.store import load_suite
 from scalemark.record.table import check_table, read_table, sha256_of
 from scalemark.schema import Bootstrap, FitResult, HiddenRow, HiddenRows, Law, Objective, Suite
@@ -170,7 +171,7 @@ def cost_frame(
     """The columns that a cost law may use, of a suite, a file or a table."""
     if isinstance(source, Path | str):
         path = Path(source)
-        if path.is_dir() or path.suffix == ".json":
+        if is_suite_path(path):
             return cost_frame(load_suite(path), columns, target)
         return read_table(path, ("params", target), COST_COLUMNS[1:], columns, unique=False)
     if isinstance(source, Suite):
@@ -262,7 +263,7 @@ def loss_rows(
     """
     if isinstance(source, Path | str):
         path = Path(source)
-        if path.is_dir() or path.suffix == ".json":
+        if is_suite_path(path):
             return loss_rows(load_suite(path), with_repeats=with_repeats)
         return _rows_of(read_table(path, LOSS_COLUMNS, OPTIONAL_COLUMNS, columns))
     if isinstance(source, Suite):
@@ -374,6 +375,5 @@ def _origin(source: "Suite | Path | str | pd.DataFrame") -> dict[str, object]:
     """Which file it was, where it was one."""
     if not isinstance(source, Path | str):
         return {}
-    path = Path(source)
-    file = path / "suite.json" if path.is_dir() else path
+    file = file_of(Path(source))
     return {"source": file.name, "data_sha256": sha256_of(file)}

@@ -300,7 +300,8 @@ def _samples(thing: "Workload | TrainingConfig", plugin: ScalePlugin) -> tuple[t
 
     outcome = plugin.outcome(thing)
     if isinstance(outcome, Cell):
-        return outcome.samples_s, f"{outcome.workload.phase} (one round)"
+        where = ", slowest rank" if outcome.workload.is_parallel else ""
+        return outcome.samples_s, f"{outcome.workload.phase} (one round{where})"
     seconds = outcome.seconds if isinstance(outcome, TrainingRun) else None
     return ((seconds,) if seconds else ()), "training (one whole run)"
 
@@ -342,10 +343,10 @@ def _nothing() -> None:
 
 
 def _run_once(thing: "Workload | TrainingConfig", plugin: ScalePlugin) -> None:
-    from scalemark.smoke import is_too_large, run_once
+    from scalemark.smoke import run_once, why_not
 
-    if is_too_large(thing):
-        pytest.skip("too large for a smoke test without a GPU")
     option = plugin.config.getoption
+    if reason := why_not(thing, option("scale_device")):
+        pytest.skip(reason)
     with _bad_input_ends_the_run():
         run_once(thing, option("scale_device"), plugin.results_root, option("scale_seed"))

@@ -15,16 +15,21 @@ measurement. The file format is `Suite`; its version and history:
     3  training runs that branch off one trunk, with their epochs, their loss on the training text, their threads and
        whether others ran beside them; the corpus; runs that went on after an interruption
     4  what whole reruns of the same code gave, beside the cells of a baseline; version 3 has nothing there
-    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid
+    5  where a training run was trained, if not by a worker of the machine itself, and who trained the grid; points of
+       loss curves as lists of three numbers, which take a third of the room; the parts that a suite was joined of;
+       steps on several ranks (torch.distributed): the rounds and the memory of each rank, and the collectives; how a
+       step may run otherwise (checkpointing, micro-batches, attention and optimizer kernels), and short losses
 """
 
 import json
+from functools import lru_cache
 from hashlib import sha256
 from math import exp, log
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -44,11 +49,16 @@ INTERVAL_LEVEL = 0.9
 Phase = Literal["forward", "backward", "optimizer", "step", "eval"]
 Dtype = Literal["float32", "bfloat16"]
 Optimizer = Literal["adamw", "sgd"]
+OptimizerKernels = Literal["foreach", "for_loop"]
+AttentionBackend = Literal["math", "flash", "efficient"]
+Parallelism = Literal["none", "ddp", "fsdp"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter"]
+Backend = Literal["gloo", "nccl"]
 CellStatus = Literal["ok", "oom", "predicted_oom", "timeout", "skipped", "failed"]
 RunStatus = Literal["ok", "diverged", "skipped", "failed"]
 VerdictName = Literal["regressed", "improved", "same", "inconclusive", "missing", "new", "incomparable"]
-LawKind = Literal["step_time", "memory", "energy", "loss", "repeated_loss"]
-Purpose = Literal["scout", "time", "memory", "energy"]
+LawKind = Literal["step_time", "memory", "energy", "loss", "repeated_loss", "communication"]
+Purpose = Literal["scout", "time", "memory", "loss", "energy"]
 Goal = Literal["hours", "usd", "kwh", "loss"]
 Kernel = Literal["gemm", "triad"]
 Reference = Literal["gemm", "exchange", "triad"]
@@ -145,7 +155,17 @@ class TaskRef(Frozen):
 
 
 class Workload(Frozen):
-    """A rung (or a user's task), a phase, and how it runs."""
+    """A rung (or a user's task), a phase, and how it runs.
+
+    checkpointed: each block keeps its input alone, and the backward pass runs it again. micro_batches: so many parts of
+    the batch go forward and backward one after the other before one update (gradient accumulation). attention: the
+    backend of scaled dot-product attention; None for torch's own choice. optimizer_kernels: AdamW's; None for the fused
+    ones.
+
+    batch: sequences of one step, over all ranks together. parallelism: how a step is spread over `world_size` ranks:
+    replicas that average their gradients (ddp), or parameters, gradients and optimizer states in shards (fsdp). The
+    reference of both is 'ddp' on one rank, which has nobody to talk to.
+    """
 
     phase: Phase
     model: ModelConfig | None = None
@@ -156,6 +176,49 @@ class Workload(Frozen):
     device: Literal["cpu", "cuda"] = "cpu"
     optimizer: Optimizer | None = None
     compiled: bool = False
+    checkpointed: bool = False
+    micro_batches: PositiveInt = 1
+    attention: AttentionBackend | None = None
+    optimizer_kernels: OptimizerKernels | None = None
+    parallelism: Parallelism = "none"
+    world_size: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _options_apply(self) -> Self:
+        if self.model is None and (self.checkpointed or self.micro_batches > 1 or self.attention):
+            raise ValueError("checkpointing, micro-batches and attention backends are of the ladder's models alone")
+        if self.micro_batches > 1 and (self.phase != "step" or (self.batch or 0) % self.micro_batches):
+            raise ValueError(f"{self.micro_batches} micro-batches must divide the batch ({self.batch}) of a whole step")
+        if self.optimizer_kernels and self.optimizer != "adamw":
+            raise ValueError("only AdamW has other kernels to choose from")
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_share_a_step(self) -> Self:
+        if self.parallelism == "none":
+            if self.world_size > 1:
+                raise ValueError(f"{self.world_size} ranks need a parallelism: say ddp or fsdp")
+            return self
+        if self.phase != "step" or self.options != (self.placement,):
+            raise ValueError("only whole steps, without other options, are spread over ranks")
+        if self.model is None or self.batch is None or self.batch % self.world_size:
+            raise ValueError(f"{self.world_size} ranks share a rung's batch, which must be a multiple of their number")
+        return self
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether it runs in a group of ranks, one rank alone among them."""
+        return self.parallelism != "none"
+
+    @property
+    def rank_batch(self) -> int | None:
+        """Sequences of one step on each rank."""
+        return None if self.batch is None else self.batch // self.world_size
+
+    @property
+    def placement(self) -> str:
+        """'ddp2': how it is spread over ranks; empty where it is not."""
+        return f"{self.parallelism}{self.world_size}" if self.is_parallel else ""
 
     @property
     def rung(self) -> str:
@@ -163,25 +226,59 @@ class Workload(Frozen):
         return self.model.name if self.model else self.task.name  # type: ignore[union-attr]
 
     @property
+    def options(self) -> tuple[str, ...]:
+        """How it departs from eager execution on one device with torch's choices, dtype apart: 'accumulate4', …"""
+        told = {
+            "compiled": self.compiled,
+            "checkpointed": self.checkpointed,
+            f"accumulate{self.micro_batches}": self.micro_batches > 1,
+            f"{self.attention}-attention": self.attention is not None,
+            f"{self.optimizer_kernels}": self.optimizer_kernels is not None,
+            self.placement: self.is_parallel,
+        }
+        return tuple(name for name, is_so in told.items() if is_so)
+
+    @property
     def key(self) -> str:
-        """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'."""
+        """Readable identity, equal on every machine: 'd4w256/step/b2x256/float32/adamw/cpu'; options follow."""
         shape = f"b{self.batch}x{self.seq_len}" if self.batch else None
         what = self.model.name if self.model else self.task.key  # type: ignore[union-attr]
-        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device, "compiled" * self.compiled]
+        parts = [what, self.phase, shape, self.dtype, self.optimizer, self.device, *self.options]
         return "/".join(part for part in parts if part)
 
     @property
     def is_plain_step(self) -> bool:
-        """Whether it is a rung's whole step in float32 with AdamW, not compiled: what cost laws are fitted to."""
+        """Whether it is a rung's whole step in float32 with AdamW, on one device and without options.
+
+        Cost laws are fitted to these.
+        """
         plain = self.model and self.phase == "step" and self.dtype == "float32" and self.optimizer == "adamw"
-        return bool(plain) and not self.compiled
+        return bool(plain) and not self.options
+
+    @property
+    def plain(self) -> "Workload":
+        """The same in float32 and without options."""
+        return self._eager("float32")
+
+    @property
+    def base(self) -> "Workload | None":
+        """What its option is judged against: the same without, in the same dtype; of bfloat16 alone, float32.
+
+        None where there is nothing to judge: a plain step, and whatever is no whole AdamW step of a rung.
+        """
+        base = self._eager(self.dtype if self.options else "float32")
+        return base if self.plain.is_plain_step and base != self else None
+
+    def _eager(self, dtype: Dtype) -> "Workload":
+        defaults = {"compiled": False, "checkpointed": False, "micro_batches": 1}
+        return self.model_copy(update={**defaults, "attention": None, "optimizer_kernels": None, "dtype": dtype})
 
     def __str__(self) -> str:
         """Short name for a test: the phase is in the test's own name, unless a task has several."""
         if self.task:
             return f"{self.task.name}-{self.phase}"
         shape = f"{self.batch}x{self.seq_len}"
-        return "-".join(filter(None, [self.rung, shape, self.dtype, self.optimizer, "compiled" * self.compiled]))
+        return "-".join(filter(None, [self.rung, shape, self.dtype, self.optimizer, *self.options]))
 
 
 class Flops(Frozen):
@@ -189,7 +286,8 @@ class Flops(Frozen):
 
     matmul: linear layers, the head included. attention_full: QKᵀ and attention·V over all pairs.
     attention_causal: the same over the pairs that the causal mask leaves.
-    recompute_forward_passes: forward passes repeated in the backward pass (0 without activation checkpointing).
+    recompute_forward_passes: what the backward pass repeats, as a share of the forward pass (0 without activation
+    checkpointing).
     """
 
     matmul: NonNegativeFloat
@@ -264,13 +362,28 @@ class Conditions(Frozen):
     tagged: dict[Tag, tuple[int, ...]] = {}
 
 
+class RankTimes(Frozen):
+    """One cell's rounds in one group of ranks, each on its rank's own clock, as [rank][round].
+
+    steps_s: of whole steps, all ranks starting together. compute_s: of the same step without communication, taken in
+    turn with the whole ones; its gradients stay where they are. threads: of each rank.
+    """
+
+    backend: Backend
+    n_nodes: PositiveInt = 1
+    threads: PositiveInt
+    steps_s: tuple[tuple[float, ...], ...]
+    compute_s: tuple[tuple[float, ...], ...]
+
+
 class Block(Frozen):
-    """One cell's share of one block: raw samples from one worker process.
+    """One cell's share of one block: raw samples from one worker process, or from a group of ranks.
 
     setup_s: building the task. warmup_s: every round before the first that counts; the first of them also pays for
     what happens once, compilation among it. steady: whether halves of the rounds agreed before the first that counts,
     or at least in the end; None where there were too few to tell. state_before, state_after: clocks, temperature and
-    throttle reasons of a GPU, read and never set.
+    throttle reasons of a GPU, read and never set. ranks: of a group, what each rank saw; `rounds_s` is then the slowest
+    rank of each step.
     """
 
     index: int
@@ -281,10 +394,22 @@ class Block(Frozen):
     conditions: Conditions | None = None
     state_before: Facts = {}
     state_after: Facts = {}
+    ranks: RankTimes | None = None
+
+
+class RankMemory(Frozen):
+    """Memory of each rank of a group. state_bytes: parameters, gradients and optimizer states that it keeps.
+
+    predicted_state_bytes: the same from the shape alone; replicated_state_bytes: of a rank that shares nothing.
+    """
+
+    state_bytes: tuple[int, ...]
+    predicted_state_bytes: tuple[int, ...]
+    replicated_state_bytes: int
 
 
 class Memory(Frozen):
-    """Peak memory of one phase in a process of its own, untimed.
+    """Peak memory of one phase in a process of its own, untimed; of a group, of the rank that needs most.
 
     allocated_bytes: highest sum of live tensor bytes (CUDA: the allocator's peak). reserved_bytes: what CUDA's caching
     allocator held at its peak. resident_bytes: highest resident set of the process (CPU); resident_before_bytes: the
@@ -297,6 +422,7 @@ class Memory(Frozen):
     resident_before_bytes: int | None = None
     method: str
     reason: str | None = None
+    ranks: RankMemory | None = None
 
 
 class PredictedMemory(Frozen):
@@ -332,6 +458,27 @@ class Operators(Frozen):
     def total(self) -> int:
         """How many operators ran."""
         return sum(self.calls.values())
+
+
+class ShortLosses(Frozen):
+    """Training losses of the first steps from a seeded start, in nats per token: a run per seed, a loss per step.
+
+    Start and batches depend on the seed alone, so runs of one seed that differ do so by how their steps are computed.
+    """
+
+    seeds: tuple[int, ...]
+    losses: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_run_per_seed(self) -> Self:
+        if len(self.losses) != len(self.seeds) or len(set(map(len, self.losses))) > 1:
+            raise ValueError(f"{len(self.seeds)} seeds must have as many runs of one length each")
+        return self
+
+    @property
+    def last(self) -> tuple[float, ...]:
+        """The loss of the last step, by seed."""
+        return tuple(run[-1] for run in self.losses)
 
 
 class Energy(Frozen):
@@ -409,7 +556,8 @@ class Cell(Frozen):
     median with the machine's slow moments taken out by `control`. marks: what makes the time worse than it looks.
     once_s: what the first round takes beyond a steady one (compilation, lazy state). Rates follow from `typical_s`.
     mfu, hfu: model and hardware FLOP/s over the GEMM ceiling of the same run and dtype. vendor_mfu: over the vendor's
-    peak, for a device in the table of `record.peaks`. repeats: only in a baseline, what reruns gave.
+    peak, for a device in the table of `record.peaks`. short_losses: of a step whose options are compared. repeats: only
+    in a baseline, what reruns gave.
     """
 
     workload: Workload
@@ -432,6 +580,7 @@ class Cell(Frozen):
     predicted_memory: PredictedMemory | None = None
     memory: Memory | None = None
     energy: Energy | None = None
+    short_losses: ShortLosses | None = None
     repeats: Repeats | None = None
 
     @property
@@ -445,6 +594,11 @@ class Cell(Frozen):
         return tuple(sample for block in self.blocks for sample in block.rounds_s)
 
 
+# Shapes and counts that several thousand runs of a grid have in common are kept once.
+_shared_model = lru_cache(maxsize=4096)(lambda model: model)
+_shared_accounting = lru_cache(maxsize=4096)(lambda accounting: accounting)
+
+
 class TrainingConfig(Frozen):
     """One training run, whole: its hash is its identity.
 
@@ -455,7 +609,7 @@ class TrainingConfig(Frozen):
     `task` is set, `tokens` counts samples, and batch, schedule and optimizer are the task's own.
     """
 
-    model: ModelConfig | None = None
+    model: Annotated[ModelConfig | None, AfterValidator(_shared_model)] = None
     task: TaskRef | None = None
     tokens: PositiveInt
     batch: PositiveInt | None = None
@@ -504,12 +658,15 @@ class TrainingConfig(Frozen):
         return f"{self.model.name}-{self.tokens / 1e6:.2f}M{unique}{seed}"  # type: ignore[union-attr]
 
 
-class LossPoint(Frozen):
-    """Training loss averaged since the point before, in nats per token."""
+class LossPoint(NamedTuple):
+    """Training loss averaged since the point before, in nats per token.
+
+    A plain tuple: a grid of 100,000 runs has millions of them, and as models they would take four times the memory.
+    """
 
     step: int
     tokens: int
-    train_loss: float
+    train_loss: Annotated[float, Field(allow_inf_nan=False)]
 
 
 class RunPlace(Frozen):
@@ -540,7 +697,7 @@ class TrainingRun(Frozen):
     config: TrainingConfig
     status: RunStatus
     reason: str | None = None
-    accounting: Accounting | None = None
+    accounting: Annotated[Accounting | None, AfterValidator(_shared_accounting)] = None
     curve: tuple[LossPoint, ...] = ()
     validation_loss: float | None = None
     validation_accuracy: float | None = None
@@ -632,11 +789,37 @@ class Ceilings(Frozen):
     gemm_sweep: tuple[GemmRate, ...] = ()
 
 
+class CollectiveTime(Frozen):
+    """One collective operation on one message size: the slowest rank of each round.
+
+    message_bytes: of the whole tensor, as nccl-tests counts it: what is reduced, gathered into, or scattered from.
+    blocks_s: raw samples, by group of processes.
+    """
+
+    operation: Collective
+    backend: Backend
+    device: Literal["cpu", "cuda"]
+    world_size: PositiveInt
+    n_nodes: PositiveInt = 1
+    message_bytes: PositiveInt
+    blocks_s: tuple[tuple[float, ...], ...]
+    time_s: Estimate
+
+    @property
+    def bus_bytes_per_s(self) -> Estimate:
+        """Bus bandwidth: what each rank's link carries if data goes round a ring, so that world sizes compare.
+
+        Message over time, times 2(p − 1)/p for all-reduce, (p − 1)/p for the others (nccl-tests, doc/PERFORMANCE.md).
+        """
+        passes = 2 if self.operation == "all_reduce" else 1
+        return self.time_s.inverted(passes * (self.world_size - 1) / self.world_size * self.message_bytes)
+
+
 class WorkerStarted(Frozen):
     """A worker process as it found itself: what it runs with, and what the machine was doing just then.
 
     start_s: from its launch to the first order, importing torch included. affinity: CPUs it may use (None where the
-    system does not tell). environment: variables that move times, where they are set.
+    system does not tell). environment: variables that move times, where they are set. rank: its place in a group.
     """
 
     kind: Literal["worker"] = "worker"
@@ -647,6 +830,7 @@ class WorkerStarted(Frozen):
     affinity: tuple[int, ...] | None = None
     environment: dict[str, str] = {}
     state: Facts = {}
+    rank: NonNegativeInt | None = None
 
 
 class Settings(Frozen):
@@ -669,7 +853,10 @@ class Settings(Frozen):
 
 
 class Suite(Frozen):
-    """The one record of a run. See `SCHEMA_VERSION` for the version's history."""
+    """The one record of a run. See `SCHEMA_VERSION` for the version's history.
+
+    parts: ids of the suites that `scalemark merge --join` made this one of; none for a suite that was run.
+    """
 
     schema_version: int = SCHEMA_VERSION
     scalemark_version: str
@@ -681,12 +868,14 @@ class Suite(Frozen):
     corpus: CorpusFacts | None = None
     ceilings: Ceilings = Ceilings()
     cells: tuple[Cell, ...] = ()
+    collectives: tuple[CollectiveTime, ...] = ()
     training_runs: tuple[TrainingRun, ...] = ()
     workers: tuple[WorkerStarted, ...] = ()
     warnings: tuple[MeasurementWarning, ...] = ()
     complete: bool = True
     fake: bool = False
     duration_s: NonNegativeFloat | None = None
+    parts: tuple[str, ...] = ()
 
     def frame(self, what: Literal["cells", "training"] = "cells") -> "pd.DataFrame":
         """One row per measured cell, or per finished training run, as a pandas table; empty where there are none.
@@ -700,8 +889,8 @@ class Suite(Frozen):
         if what == "cells":
             return pd.DataFrame([_cell_row(cell) for cell in self.cells if cell.status == "ok"])
         runs = [run for run in self.training_runs if run.status == "ok"]
-        trunks = list(dict.fromkeys(run.config.trunk for run in runs))
-        return pd.DataFrame([_run_row(run, trunks.index(run.config.trunk) + 1) for run in runs])
+        trunks: dict[str, int] = {}
+        return pd.DataFrame([_run_row(run, trunks.setdefault(run.config.trunk, len(trunks) + 1)) for run in runs])
 
 
 def _cell_row(cell: Cell) -> dict[str, object]:
@@ -711,6 +900,7 @@ def _cell_row(cell: Cell) -> dict[str, object]:
         "phase": work.phase,
         "dtype": work.dtype,
         "plain": work.is_plain_step,
+        "options": "+".join(work.options),
         "batch": work.batch,
         "seq_len": work.seq_len,
         "width": work.model.d_model if work.model else None,
@@ -1131,6 +1321,48 @@ class TrainingPlan(Frozen):
     notes: tuple[str, ...] = ()
 
 
+class ScalingRow(Frozen):
+    """What a step costs on several ranks.
+
+    step_s: the slowest rank. compute_s: the same without communication. exposed_s: step minus compute, what hiding
+    leaves of communication; its interval may reach below 0. communication_s: what the laws say all collectives of a
+    step take by themselves. skew: slowest over fastest rank of the compute-only rounds, less 1. weak, strong:
+    efficiency against one rank with the same batch for each, or the same in all; None where that was not measured.
+    """
+
+    workload: Workload
+    step_s: Estimate
+    compute_s: Estimate
+    exposed_s: Estimate
+    communication_s: Estimate | None = None
+    skew: Estimate
+    weak: Estimate | None = None
+    strong: Estimate | None = None
+    state_bytes: int | None = None
+    replicated_state_bytes: int | None = None
+
+
+class ScalingForecast(Frozen):
+    """A step on more ranks than the laws saw, each with as much to do.
+
+    measured_s: of a world size that was measured and hidden from the laws, what it took; None for the next one.
+    """
+
+    workload: Workload
+    step_s: Estimate
+    weak: Estimate | None = None
+    measured_s: Estimate | None = None
+
+
+class Scaling(Frozen):
+    """What steps on several ranks tell: how well they scale, the laws of communication, and the next world size."""
+
+    rows: tuple[ScalingRow, ...] = ()
+    laws: tuple[Law, ...] = ()
+    forecasts: tuple[ScalingForecast, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Comparison(Frozen):
     """What diff says of one thing. ratio: new over base, for a measured quantity.
 
@@ -1267,6 +1499,47 @@ class AbResult(Frozen):
         return tuple(comparison for comparison in self.diff.comparisons if comparison.metric == "time_s")
 
 
+class LossEffect(Frozen):
+    """What an option does to the loss of a few first steps, in nats per token.
+
+    difference: with the option less without, mean over seeds, with Student's interval. spread: standard deviation of
+    the loss without it from seed to seed. n_steps: of each run.
+    """
+
+    difference: Estimate
+    spread: NonNegativeFloat
+    n_seeds: PositiveInt
+    n_steps: PositiveInt
+
+    @property
+    def verdict(self) -> Literal["identical", "none", "higher", "lower", "unclear"]:
+        """'none' claims that whatever effect the interval allows is smaller than what another seed does."""
+        low, high = self.difference.low, self.difference.high
+        if low == high == 0:
+            return "identical"
+        if max(-low, high) < self.spread:
+            return "none"
+        return "higher" if low > 0 else "lower" if high < 0 else "unclear"
+
+
+class WhatIf(Frozen):
+    """One option of a whole step beside the same step without it; ratios are with the option over without.
+
+    time_ratio: paired by block. joint_ratio: the same, with the interval that holds for all options of the step at once
+    (Bonferroni), since of many options one seems faster by chance. memory_ratio: of the peaks of the allocator. Each is
+    None where not measured on both sides; reason: why the option has no time.
+    """
+
+    workload: Workload
+    base: Workload
+    time_ratio: Estimate | None = None
+    joint_ratio: Estimate | None = None
+    n_blocks: NonNegativeInt = 0
+    memory_ratio: PositiveFloat | None = None
+    loss: LossEffect | None = None
+    reason: str | None = None
+
+
 class Analysis(Frozen):
     """Everything a report says: the suite and what was derived from it. The report draws this and computes nothing.
 
@@ -1287,13 +1560,119 @@ class Analysis(Frozen):
     missing_plans: dict[str, str] = {}
     residuals: dict[LawKind, tuple[Residual, ...]] = {}
     noise: Noise | None = None
+    what_ifs: tuple[WhatIf, ...] = ()
     repeated: RepeatedText | None = None
+    scaling: Scaling | None = None
     diff: Diff | None = None
     no_diff_reason: str | None = None
 
     def law(self, kind: LawKind) -> Law | None:
         """The law of this kind, if one could be fitted."""
         return next((law for law in self.laws if law.kind == kind), None)
+
+
+# Many suites: what was found on disk, and how a machine's numbers moved from suite to suite.
+
+
+class PassedOver(Frozen):
+    """A file, or a line of one, that holds no suite, and why."""
+
+    place: str
+    reason: str
+
+
+class HistorySuite(Frozen):
+    """One suite among others of its machine. notes: what a reader must know: interrupted, noisy, made up."""
+
+    id: str
+    created: str
+    commit: str | None = None
+    place: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Seven digits of the commit where it is known, as git shortens it, or the suite's id."""
+        return self.commit[:7] if self.commit else self.id
+
+
+class Level(Frozen):
+    """What a series was about (a geometric mean) from one suite on. first: that suite's index."""
+
+    first: NonNegativeInt
+    value: float
+
+
+class HistorySeries(Frozen):
+    """One quantity over the suites of a machine, in columns beside `MachineHistory.suites`; None where it is missing.
+
+    metric: seconds of a step, bytes of its peak memory, or a coefficient of the law of step time, as a rate where it is
+    one. exact: the same in every run of the same code, so that any difference is a change. absent: by the suite's
+    index, why a cell that took part has no value. levels: between change points. scatter: standard deviation of the
+    logarithms about their levels.
+    """
+
+    subject: str
+    label: str
+    metric: Literal["time_s", "memory_bytes", "coefficient"]
+    unit: str
+    exact: bool = False
+    values: tuple[float | None, ...]
+    lows: tuple[float | None, ...]
+    highs: tuple[float | None, ...]
+    absent: dict[int, str] = {}
+    levels: tuple[Level, ...] = ()
+    scatter: NonNegativeFloat | None = None
+
+
+class Move(Frozen):
+    """A series whose level changed. series: its index. ratio: new level over old."""
+
+    series: NonNegativeInt
+    ratio: Estimate
+
+
+class ChangePoint(Frozen):
+    """Where something changed for good. index: of the first suite after it."""
+
+    index: PositiveInt
+    moves: tuple[Move, ...]
+
+
+class ContextChange(Frozen):
+    """A fact of the machine that is no part of its identity and that differs from the suite before: a driver, say."""
+
+    index: PositiveInt
+    fact: str
+    before: str | int | float | None
+    after: str | int | float | None
+
+
+class MachineHistory(Frozen):
+    """All suites of one machine, oldest first, with what moved. Machines are never mixed.
+
+    succeeds: the machine of the same hardware that was seen before this one, and which facts differ. law_form: of the
+    coefficients; n_laws: suites that they were fitted to, no_law_reason: why to none. duplicates: suites found again.
+    """
+
+    machine: Machine
+    suites: tuple[HistorySuite, ...]
+    series: tuple[HistorySeries, ...] = ()
+    changes: tuple[ChangePoint, ...] = ()
+    context_changes: tuple[ContextChange, ...] = ()
+    succeeds: str | None = None
+    law_form: str | None = None
+    n_laws: NonNegativeInt = 0
+    no_law_reason: str | None = None
+    duplicates: NonNegativeInt = 0
+
+
+class History(Frozen):
+    """What a folder of suites tells, by machine. false_alarms: share of histories without a change that have a mark."""
+
+    machines: tuple[MachineHistory, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+    false_alarms: float
 
 
 class Contender(Frozen):
@@ -1528,6 +1907,12 @@ class MemoryMeasured(Frozen):
     memory: Memory
 
 
+class ShortLossesMeasured(Frozen):
+    kind: Literal["short_losses"] = "short_losses"
+    key: str
+    short_losses: ShortLosses
+
+
 class EnergyMeasured(Frozen):
     kind: Literal["energy"] = "energy"
     key: str
@@ -1549,6 +1934,20 @@ class KernelMeasured(Frozen):
     shape: tuple[int, int, int] | None = None
     array_bytes: PositiveInt | None = None
     rates_per_s: tuple[float, ...]
+
+
+class CollectiveMeasured(Frozen):
+    """A collective operation in one group of ranks. rounds_s: of the slowest rank."""
+
+    kind: Literal["collective"] = "collective"
+    operation: Collective
+    backend: Backend
+    device: Literal["cpu", "cuda"]
+    world_size: PositiveInt
+    n_nodes: PositiveInt = 1
+    message_bytes: PositiveInt
+    block_index: NonNegativeInt
+    rounds_s: tuple[PositiveFloat, ...]
 
 
 class RunTrained(Frozen):
@@ -1579,8 +1978,10 @@ JournalEntry = Annotated[
     | WorkerStarted
     | OperatorsCounted
     | MemoryMeasured
+    | ShortLossesMeasured
     | EnergyMeasured
     | KernelMeasured
+    | CollectiveMeasured
     | RunTrained
     | WarningRaised
     | RunFinished,

@@ -23,6 +23,8 @@ from scalemark.errors import BudgetError, InputError, ScalemarkError
 from scalemark.measure.campaign import Campaign, Site, scout
 from scalemark.measure.energy import faked_sources
 from scalemark.measure.orders import Scouted
+from scalemark.measure.ranks.campaign import GroupCampaign
+from scalemark.measure.ranks.selection import LEAST_RUN_S, SHARE, GroupPlan, plan_groups
 from scalemark.measure.selection import Plan, PlannedCell, plan_campaign
 from scalemark.process import default_affinity, default_threads, worker_environment
 from scalemark.record.assemble import assemble
@@ -111,6 +113,7 @@ class Session:
     trainings: tuple[TrainingConfig, ...]
     trained: frozenset[str]
     plan: Plan
+    groups: GroupPlan
     grid: GridPlan
     budget_s: float
     started_s: float
@@ -120,7 +123,8 @@ class Session:
     @property
     def expected_s(self) -> float:
         """Seconds from now to the end of measuring and training."""
-        return self.plan.expected_s + self.grid.expected_s if self.plan.cells else self.grid.expected_s
+        timing_s = self.plan.expected_s if self.plan.cells else 0.0
+        return timing_s + self.groups.expected_s + self.grid.expected_s
 
 
 def check(request: Request) -> None:
@@ -158,7 +162,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
     begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
     if begun:
-        _check_same(begun, machine, corpus, folder)
+        check_same(begun, machine, corpus, folder)
     workshop = _workshop(request, folder, site, scouted, corpus)
     trainings = tuple(
         placed(config, workshop.device, corpus)
@@ -174,12 +178,14 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         started_s += time.monotonic() - looked_s
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
+    groups = _plan_groups(workloads, trainings, scouted, site.threads, left_s)
+    alone = [workload for workload in workloads if not workload.is_parallel]
     wanted = _cells_of(baseline, machine)
-    plan, grid = _plan(workloads, trainings, trained, scouted, pace, workshop.slots, left_s, wanted)
-    if not plan.cells and not grid.orders and not trained:
+    plan, grid = _plan(alone, trainings, trained, scouted, pace, workshop.slots, left_s - groups.expected_s, wanted)
+    if not plan.cells and not groups.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
-    started = _run_started(request, folder, site, workshop, machine, corpus, plan.n_blocks)
-    journal = _begin(started, folder, is_new=begun is None)
+    started = run_started(request, folder, site, workshop.device, machine, corpus, plan.n_blocks)
+    journal = begin_journal(started, folder, is_new=begun is None)
     for entry in recovered:
         journal.append(entry)
     return Session(
@@ -193,6 +199,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         trainings,
         trained,
         plan,
+        groups,
         grid,
         request.budget_s,
         started_s,
@@ -252,6 +259,20 @@ def _workshop(request: Request, folder: RunFolder, site: Site, scouted: Scouted,
     )
 
 
+def _plan_groups(
+    workloads: Sequence[Workload],
+    trainings: Sequence[TrainingConfig],
+    scouted: Scouted,
+    threads: int,
+    left_s: float,
+) -> GroupPlan:
+    """A small share of a long run for steps on several ranks; all of it where nothing else is asked for."""
+    spread = [workload for workload in workloads if workload.is_parallel]
+    nothing_else = len(spread) == len(workloads) and not trainings
+    share = 1.0 if nothing_else else SHARE if left_s >= LEAST_RUN_S else 0.0
+    return plan_groups(spread, scouted, threads, share * left_s)
+
+
 def _plan(
     workloads: Sequence[Workload],
     trainings: Sequence[TrainingConfig],
@@ -284,7 +305,7 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def _begin(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
+def begin_journal(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
     """The journal, with what this run, or this part of it, starts with."""
     journal = Journal(folder.journal_path)
     budget_s = started.settings.budget_s
@@ -293,7 +314,7 @@ def _begin(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
     return journal
 
 
-def _check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
+def check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
     """Raises InputError: losses of another machine, torch or text do not belong into one grid."""
     for name, one, other in (
         ("machine", before.machine.id, machine.id),
@@ -305,18 +326,19 @@ def _check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: Ru
             )
 
 
-def _run_started(
+def run_started(
     request: Request,
     folder: RunFolder,
     site: Site,
-    workshop: Workshop,
+    device: Literal["cpu", "cuda"],
     machine: Machine,
     corpus: Corpus,
     n_blocks: int,
 ) -> RunStarted:
+    """What a run in this folder starts with."""
     settings = Settings(
         budget_s=request.budget_s,
-        device=workshop.device,
+        device=device,
         seed=request.seed,
         n_blocks=n_blocks,
         threads=site.threads,
@@ -353,14 +375,16 @@ def describe(session: Session) -> list[str]:
     plan, grid = session.plan, session.grid
     runs = [f"{order.config} ({format_seconds(order.expected_s, 2)})" for order in grid.orders]
     lines = [
-        f"{len(plan.cells)} cells and {len(runs)} training runs on {session.workshop.device} "
-        f"({_describe_workshop(session)}), about {format_seconds(session.expected_s, 2)}",
+        f"{len(plan.cells) + len(session.groups.cells)} cells and {len(runs)} training runs on"
+        f" {session.workshop.device} ({_describe_workshop(session)}), about {format_seconds(session.expected_s, 2)}",
         *_describe_rungs(plan),
+        *_wrapped("on ranks: ", [str(cell.workload) for cell in session.groups.cells]),
         *_wrapped("train: ", runs),
     ]
     if done := sum(config.key in session.trained for config in session.trainings):
         lines.append(f"  trained already: {done} of {len(session.trainings)}")
-    left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in plan.ruled_out).items()]
+    ruled_out = (*plan.ruled_out, *session.groups.ruled_out)
+    left_out = [f"{rung} ({count})" for rung, count in Counter(cell.workload.rung for cell in ruled_out).items()]
     left_out += [f"train {order.config}" for order in grid.left_out]
     return [*lines, *_wrapped("no time or memory for: ", left_out)]
 
@@ -409,6 +433,7 @@ def measure(
     else:
         for planned in session.plan.ruled_out:
             session.journal.append(planned)
+    GroupCampaign(session.groups, session.site, session.journal.append, tell, machine_state).run()
     left_s = _left_for_training_s(session)
     tell_training = tell_training or (lambda progress: tell(str(progress)))
     record = session.journal.append

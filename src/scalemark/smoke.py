@@ -9,6 +9,7 @@ from scalemark.errors import InputError
 from scalemark.measure.device import require, synchronise
 from scalemark.measure.phases import build_task, make_round
 from scalemark.model.accounting import forward_flops
+from scalemark.model.options import why_unsupported
 from scalemark.schema import TrainingConfig, Workload
 from scalemark.train.checkpoint import Checkpoints
 from scalemark.train.corpus import open_corpus, open_tokens
@@ -19,6 +20,8 @@ from scalemark.train.user_task import train_task
 SMOKE_STEPS, SMOKE_WINDOWS = 2, 64
 # Some seconds on two cores: a smoke test that takes longer is not run.
 CPU_FLOPS_LIMIT = 4e11
+# Whether an option works at all shows on a small model; compiling a large one takes long.
+OPTION_FLOPS_LIMIT = 2e9
 
 
 def run_once(
@@ -28,9 +31,7 @@ def run_once(
 
     Raises DeviceError where the device is not there, and whatever the model raises.
     """
-    chosen: Literal["cpu", "cuda"] = (
-        "cuda" if device != "cpu" and (device == "cuda" or torch.cuda.is_available()) else "cpu"
-    )
+    chosen = _chosen(device)
     require(chosen)
     corpus = open_corpus("kjv", results_root / "corpora")
     if isinstance(thing, Workload):
@@ -40,12 +41,20 @@ def run_once(
     _train(thing.model_copy(update={"device": chosen, "tokens": tokens}), TokenFiles.of(corpus))
 
 
-def is_too_large(thing: Workload | TrainingConfig) -> bool:
-    """Whether even one round of it would take long without a GPU."""
-    if not isinstance(thing, Workload) or thing.model is None or torch.cuda.is_available():
-        return False
+def why_not(thing: Workload | TrainingConfig, device: Literal["auto", "cpu", "cuda"]) -> str | None:
+    """Why it is not even run once: no device of this kind can, or it would take long without a GPU."""
+    if not isinstance(thing, Workload) or thing.model is None:
+        return None
+    if reason := why_unsupported(thing.model_copy(update={"device": _chosen(device)})):
+        return reason
     flops = forward_flops(thing.model, thing.batch or 1, thing.seq_len or 1)
-    return flops.model_flops("step") > CPU_FLOPS_LIMIT
+    limit = OPTION_FLOPS_LIMIT if thing.options else CPU_FLOPS_LIMIT
+    too_large = flops.model_flops("step") > limit and not torch.cuda.is_available()
+    return "too large for a smoke test without a GPU" if too_large else None
+
+
+def _chosen(device: Literal["auto", "cpu", "cuda"]) -> Literal["cpu", "cuda"]:
+    return "cuda" if device != "cpu" and (device == "cuda" or torch.cuda.is_available()) else "cpu"
 
 
 def _train(config: TrainingConfig, files: TokenFiles) -> None:

@@ -40,6 +40,38 @@ def median_over_blocks(blocks: Sequence[Sequence[float]], seed: int = 0, level: 
     return _log_symmetric(value, _quantile(len(arrays), level) * spread, level)
 
 
+def signed_median_over_blocks(
+    blocks: Sequence[Sequence[float]], seed: int = 0, level: float = INTERVAL_LEVEL
+) -> Estimate:
+    """As `median_over_blocks`, of samples that may be negative, such as differences: symmetric in the value itself."""
+    arrays = [np.asarray(block, dtype=float) for block in blocks if len(block)]
+    assert arrays, "a median needs at least one sample"
+    value = float(np.median([np.median(array) for array in arrays]))
+    spread = float(np.std(_bootstrap_medians(arrays, np.random.default_rng(seed))))
+    half_width = _quantile(len(arrays), level) * spread
+    return Estimate(value=value, low=value - half_width, high=value + half_width, level=level)
+
+
+def paired_ratio(over: Sequence[float], under: Sequence[float], level: float = INTERVAL_LEVEL) -> Estimate | None:
+    """Geometric mean of over/under, pair by pair, with Student's interval of the mean log ratio; None of one pair.
+
+    over, under: positive, in the same order; what both of a pair share, such as a slow worker, leaves their ratio.
+    """
+    logs = np.log(np.asarray(over, dtype=float) / np.asarray(under, dtype=float))
+    mean = mean_difference(logs, level)
+    return mean and Estimate(value=exp(mean.value), low=exp(mean.low), high=exp(mean.high), level=level)
+
+
+def mean_difference(differences: Sequence[float] | np.ndarray, level: float = INTERVAL_LEVEL) -> Estimate | None:
+    """Mean of independent differences with Student's interval; None of fewer than two."""
+    array = np.asarray(differences, dtype=float)
+    if len(array) < 2:
+        return None
+    half = _quantile(len(array), level) * float(array.std(ddof=1)) / sqrt(len(array))
+    value = float(array.mean())
+    return Estimate(value=value, low=value - half, high=value + half, level=level)
+
+
 def relative_half_width(samples: Sequence[float], level: float = INTERVAL_LEVEL) -> float:
     """Half the interval of the median of correlated samples of one process, over that median.
 

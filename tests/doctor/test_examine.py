@@ -11,8 +11,9 @@ from scalemark.doctor import Doctor, examine, render
 from scalemark.doctor.screen import SCREEN_COLUMNS, SCREEN_LINES
 from scalemark.measure.device import torch_facts
 from scalemark.process import default_affinity, default_threads
-from scalemark.record.machine import machine_id
+from scalemark.record.machine import fingerprint, machine_id
 from scalemark.schema import Facts
+from scalemark.train.placement import LOCAL
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -34,11 +35,12 @@ def as_recorded() -> Any:
     facts: Facts = torch_facts(DEVICE)  # type: ignore[arg-type]
     settings = {"budget_s": 60.0, "selection": None, "stated_power_w": None}
     site = {"threads": default_threads(), "affinity": default_affinity(), "seed": 0, "device": DEVICE}
-    return session._run_started(
-        SimpleNamespace(seed=0, **settings),  # type: ignore[arg-type]
+    return session.run_started(
+        SimpleNamespace(seed=0, placement=LOCAL, **settings),  # type: ignore[arg-type]
         SimpleNamespace(id="a-run"),  # type: ignore[arg-type]
         SimpleNamespace(**site),  # type: ignore[arg-type]
-        SimpleNamespace(device=DEVICE, facts=facts),  # type: ignore[arg-type]
+        DEVICE,  # type: ignore[arg-type]
+        fingerprint(facts, default_threads(), affinity=default_affinity()),
         SimpleNamespace(facts=None),  # type: ignore[arg-type]
         n_blocks=3,
     )

@@ -19,6 +19,7 @@ from scalemark.schema import (
     KernelMeasured,
     MemoryMeasured,
     OperatorsCounted,
+    ShortLossesMeasured,
     TaskRef,
     WorkerStarted,
     Workload,
@@ -85,6 +86,19 @@ def test_every_block_says_what_its_worker_ran_with_and_what_the_machine_did_besi
         assert sum(conditions.turn_lengths) == len(entry.block.rounds_s)
         assert all(second > 0 for second in (*conditions.gemm_s, *conditions.exchange_s, *conditions.triad_s))
         assert len(entry.block.warmup_s) > 1
+
+
+def test_losses_are_taken_of_what_is_compared_and_a_cell_of_few_blocks_is_left_out_of_the_later_ones(site):
+    compared, other = workload("well_behaved", width=8), workload("well_behaved", width=16)
+    cells = (PlannedCell(compared, None, 0.001, n_blocks=1, compared=True), PlannedCell(other, None, 0.001, n_blocks=2))
+    entries: list[JournalEntry] = []
+    Campaign(Plan(cells, (), 15, False, 3.0, 2), site, entries.append, lambda _: None, "no counter here").run()
+    (losses,) = of(ShortLossesMeasured, entries)
+    assert losses.key == compared.key
+    assert losses.short_losses.seeds == (0, 1, 2)
+    assert [worker.purpose for worker in of(WorkerStarted, entries)] == ["memory", "loss", "time", "time"]
+    blocks = [(entry.key, entry.block.index) for entry in of(BlockMeasured, entries)]
+    assert sorted(blocks) == sorted([(compared.key, 0), (other.key, 0), (other.key, 1)])
 
 
 def test_a_second_look_adds_blocks_of_its_cells_and_of_the_kernels_and_observes_nothing_else(site):

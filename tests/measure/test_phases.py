@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from scalemark.measure.clock import time_rounds_s
+from scalemark.measure.operators import count_operators
 from scalemark.measure.phases import build_task, make_round
+from scalemark.measure.worker import status_of
 from scalemark.model.task import Task
 from scalemark.schema import ModelConfig, Phase, Workload
 
@@ -117,6 +119,75 @@ def test_the_same_seed_gives_the_same_batches_and_model():
     (first, _), (second, _) = built("step"), built("step")
     assert torch.equal(first.train[0], second.train[0])
     assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second), strict=True))
+
+
+def gradients(seed: int = 0, **option) -> list[torch.Tensor]:
+    """Of one step that a learning rate of zero leaves where it began, from weights none of which is zero."""
+    one_workload = workload("step", batch=4, **option)
+    task = build_task(one_workload, TEXT, seed)
+    with torch.no_grad():
+        torch.manual_seed(1)
+        for parameter in task.model.parameters():
+            parameter.normal_(std=0.2)
+    task.optimizer.param_groups[0]["lr"] = 0.0
+    run(make_round(task, one_workload))
+    return [parameter.grad for parameter in task.model.parameters()]
+
+
+def furthest(one: list[torch.Tensor], other: list[torch.Tensor]) -> float:
+    """Largest difference relative to the largest entry of its tensor."""
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(parts):
+    whole = gradients()
+    assert furthest(gradients(micro_batches=parts), whole) < 1e-5
+    assert furthest(gradients(seed=7), whole) > 1e-2, "another batch has another gradient"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.05)])
+@pytest.mark.parametrize("backend", ["math", "flash"])
+def test_attention_backends_agree(backend, dtype, tolerance):
+    assert furthest(gradients(dtype=dtype, attention=backend), gradients(dtype=dtype)) < tolerance
+
+
+def test_the_attention_that_was_chosen_is_the_one_that_runs():
+    for backend, uses_flash in (("math", False), ("flash", True)):
+        one = built("step", attention=backend)[1]
+        calls = count_operators(one.timed).calls
+        assert any("flash_attention" in name for name in calls) is uses_flash
+
+
+def test_an_attention_that_the_device_has_not_skips_its_cell():
+    one_workload = workload("step", attention="efficient")
+    with pytest.raises(RuntimeError) as error:
+        run(make_round(build_task(one_workload, TEXT, 0), one_workload))
+    assert status_of(error.value, one_workload) == "skipped"
+    assert status_of(error.value, workload("step")) == "failed"
+
+
+@pytest.mark.parametrize("kernels", ["foreach", "for_loop"])
+def test_other_kernels_make_the_same_update(kernels):
+    tasks = {}
+    for choice in (None, kernels):
+        task, one = built("step", optimizer_kernels=choice)
+        for _ in range(3):
+            run(one)
+        tasks[choice] = parameters(task)
+    for one, other in zip(tasks[None], tasks[kernels], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_each_choice_of_kernels_runs_other_operators():
+    seen = {}
+    for choice in (None, "foreach", "for_loop"):
+        one = built("optimizer", optimizer_kernels=choice)[1]
+        run(one)  # the first update makes the state
+        seen[choice] = set(count_operators(one.timed).calls)
+    assert "aten._fused_adamw_" in seen[None]
+    assert any("_foreach_" in name for name in seen["foreach"])
+    assert not any("_foreach_" in name or "_fused_" in name for name in seen["for_loop"])
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="torch.compile needs a C++ compiler")

@@ -3,18 +3,25 @@ from itertools import pairwise
 
 import pytest
 
-from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, Scouted
+from scalemark.measure.orders import LOSS_SEEDS, LOSS_STEPS, ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
 from scalemark.measure.selection import (
+    CELL_START_S,
     COMPILE_S,
+    FEW_BLOCKS,
+    FEWEST_FOR_LAWS,
     MORE_BLOCKS,
+    OPTIONS_SHARE,
     SHORT_CELL_S,
     PlannedCell,
     allot,
+    in_block,
+    loss_pass_s,
     needed_bytes,
     plan_campaign,
 )
 from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
 from scalemark.model.memory import predict_memory
+from scalemark.model.options import step_options
 from scalemark.schema import TaskRef, Workload
 
 LADDER = [Workload(phase="step", model=rung, batch=BATCH, seq_len=SEQ_LEN, optimizer="adamw") for rung in DIAGONAL]
@@ -148,8 +155,9 @@ def test_a_compiled_cell_is_planned_with_the_time_that_compiling_takes():
     compiled = LADDER[0].model_copy(update={"compiled": True})
     plan = plan_campaign([*LADDER, compiled], scouted(), 10_000)
     seconds = {cell.workload.compiled: cell.least_s for cell in plan.cells if cell.workload.model == compiled.model}
-    n_workers = MORE_BLOCKS + 1  # each block's, and the memory pass's: none finds what another one compiled
-    assert seconds[True] - seconds[False] == pytest.approx(n_workers * COMPILE_S)
+    n_workers = FEW_BLOCKS + 1  # each block's, and the memory pass's: none finds what another one compiled
+    eager_blocks_s = (MORE_BLOCKS - FEW_BLOCKS) * (CELL_START_S + WARMUP_S + SHORT_CELL_S)
+    assert seconds[True] - seconds[False] == pytest.approx(n_workers * COMPILE_S - eager_blocks_s, rel=0.02)
     assert compiled not in {cell.workload for cell in plan_campaign([*LADDER, compiled], scouted(), 60).cells}
 
 
@@ -166,3 +174,69 @@ def test_where_prices_differ_the_cheapest_steps_are_chosen():
     plan = plan_campaign(LADDER, scouted(s_per_flop=1e-10), 60)
     chosen = [cell.workload for cell in plan.cells]
     assert set(chosen) == set(LADDER[: len(chosen)])
+
+
+OPTIONS = step_options()
+
+
+def compared_rungs(plan) -> list[str]:
+    return list(dict.fromkeys(cell.workload.rung for cell in plan.cells if cell.compared))
+
+
+def test_options_alone_get_all_the_time_for_the_largest_rung_that_it_holds_then_for_smaller_ones():
+    plans = {budget_s: plan_campaign(OPTIONS, scouted(), budget_s) for budget_s in (100, 170, 1000)}
+    sizes = {
+        budget_s: [int(rung[1:].partition("w")[0]) for rung in compared_rungs(plan)] for budget_s, plan in plans.items()
+    }
+    assert all(rungs == sorted(rungs, reverse=True) for rungs in sizes.values())
+    assert sizes[100][0] < sizes[170][0] < sizes[1000][0]
+    assert all(plan.expected_s <= budget_s * 1.001 for budget_s, plan in plans.items())
+
+
+def test_a_rung_is_compared_with_all_options_that_run_here_or_not_at_all():
+    plan = plan_campaign(OPTIONS, scouted(), 170)
+    chosen = {cell.workload for cell in plan.cells}
+    for work in OPTIONS:
+        quick = not work.compiled and work.attention != "efficient"
+        assert not quick or (work in chosen) == (work.rung in compared_rungs(plan))
+
+
+def test_an_attention_that_no_cpu_has_is_skipped_with_the_reason():
+    plan = plan_campaign(OPTIONS, scouted(), 170)
+    ruled_out = [cell for cell in plan.ruled_out if cell.workload.attention == "efficient"]
+    assert {cell.status for cell in ruled_out} == {"skipped"}
+    assert all("on CUDA alone" in (cell.reason or "") for cell in ruled_out)
+    assert not any(cell.workload.attention == "efficient" for cell in plan.cells)
+
+
+def test_compiled_options_come_where_time_is_left_and_take_part_in_few_blocks():
+    plan = plan_campaign(OPTIONS, scouted(), 1000)
+    compiled = [cell for cell in plan.cells if cell.workload.compiled]
+    assert compiled and plan.n_blocks == MORE_BLOCKS
+    assert not {cell.workload for cell in compiled} & {cell.workload for cell in in_block(plan.cells, FEW_BLOCKS)}
+    assert all(cell in in_block(plan.cells, FEW_BLOCKS - 1) for cell in compiled)
+    assert not any(cell.workload.compiled for cell in plan_campaign(OPTIONS, scouted(), 100).cells)
+
+
+@pytest.mark.parametrize("budget_s", [60, 120, 200, 400])
+def test_beside_a_ladder_options_take_no_more_than_a_small_share_and_no_rung_from_it(budget_s):
+    alone, beside = (plan_campaign(works, scouted(), budget_s) for works in (LADDER, [*LADDER, *OPTIONS]))
+    compared_s = sum(cell.least_s for cell in beside.cells if cell.compared)
+    assert compared_s <= OPTIONS_SHARE * budget_s
+    for_laws = {cell.workload for cell in beside.cells if not cell.compared}
+    assert {cell.workload for cell in alone.cells[:FEWEST_FOR_LAWS]} <= for_laws or compared_s == 0
+    assert beside.expected_s <= budget_s * 1.001
+
+
+def test_options_are_the_first_to_go_and_say_how_to_get_them():
+    plan = plan_campaign([*LADDER, *OPTIONS], scouted(), 60)
+    assert not compared_rungs(plan)
+    reasons = [cell.reason or "" for cell in plan.ruled_out if cell.workload in OPTIONS and "CUDA" not in cell.reason]
+    assert reasons and all("run bench_options.py alone" in reason for reason in reasons)
+
+
+def test_what_is_compared_is_planned_with_its_losses():
+    plan = plan_campaign(OPTIONS, scouted(), 170)
+    for cell in plan.cells:
+        assert loss_pass_s(cell) >= LOSS_SEEDS * LOSS_STEPS * cell.round_s
+    assert all(loss_pass_s(cell) == 0 for cell in plan_campaign(LADDER, scouted(), 170).cells)

@@ -1,14 +1,16 @@
 """What the formulas say of a shape is what torch finds in the built module."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from scalemark.model.accounting import account, forward_flops
+from scalemark.measure.phases import build_task, make_round
+from scalemark.model.accounting import account, account_workload, forward_flops
 from scalemark.model.ladder import DIAGONAL, RUNGS
 from scalemark.model.transformer import Transformer, next_token_loss
-from scalemark.schema import ModelConfig, Optimizer
+from scalemark.schema import ModelConfig, Optimizer, Workload
 
 BATCH, SEQ_LEN = 2, 32
 # Heads that do not divide evenly, a hidden width that SwiGLU rounds up, and every option together.
@@ -150,3 +152,39 @@ def test_narrower_heads_have_more_scores_for_the_same_flops() -> None:
     assert wide.attention_scores == 3 * 2 * 2 * 64**2
     assert narrow.attention_scores == 4 * wide.attention_scores
     assert wide.flops.attention_full == 4 * 64 * wide.attention_scores
+
+
+def odd_step(config: ModelConfig, **option: object) -> Workload:
+    fields = {"phase": "step", "model": config, "batch": 4, "seq_len": 24, "optimizer": "adamw", **option}
+    return Workload.model_validate(fields)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("config", ODD_SHAPES, ids=lambda config: config.name)
+def test_hardware_flops_of_a_step_are_those_that_torch_runs_what_is_repeated_among_them(
+    config: ModelConfig, checkpointed: bool
+) -> None:
+    """Attention by its plain backend, since torch counts 0 for the fused one on CPU."""
+    workload = odd_step(config, checkpointed=checkpointed, attention="math")
+    one = make_round(build_task(workload, (np.arange(5000) % 50).astype(np.uint8), 0), workload)
+    with FlopCounterMode(display=False) as counter:
+        one.timed()
+    accounting = account_workload(workload)
+    assert accounting is not None
+    assert counter.get_total_flops() == pytest.approx(accounting.flops.hardware_flops("step"), rel=1e-12)
+
+
+def test_checkpointing_changes_no_model_flops_and_no_bytes_but_those_of_activations() -> None:
+    plain, checkpointed = (account_workload(odd_step(DIAGONAL[7], checkpointed=is_so)) for is_so in (False, True))
+    assert plain is not None and checkpointed is not None
+    assert checkpointed.flops.model_flops("step") == plain.flops.model_flops("step")
+    assert checkpointed.activation_bytes < plain.activation_bytes / 4
+    same = {"flops", "activation_bytes"}
+    assert checkpointed.model_dump(exclude=same) == plain.model_dump(exclude=same)
+
+
+def test_micro_batches_keep_the_activations_and_logits_of_one_part_and_all_else_of_the_batch() -> None:
+    whole, quarter = (account_workload(odd_step(DIAGONAL[1], micro_batches=parts)) for parts in (1, 4))
+    assert whole is not None and quarter is not None
+    assert (quarter.activation_bytes, quarter.logits_bytes) == (whole.activation_bytes / 4, whole.logits_bytes / 4)
+    assert (quarter.flops, quarter.items) == (whole.flops, whole.items)

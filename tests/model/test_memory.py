@@ -13,11 +13,21 @@ from scalemark.measure.phases import build_task, make_round
 from scalemark.model.accounting import account
 from scalemark.model.ladder import RUNGS, diagonal_shape, find_rung
 from scalemark.model.memory import predict_memory
-from scalemark.schema import Dtype, ModelConfig, Optimizer, Phase, PredictedMemory, TaskRef, Workload
+from scalemark.schema import AttentionBackend, Dtype, ModelConfig, Optimizer, Phase, PredictedMemory, TaskRef, Workload
 
 PHASES: tuple[Phase, ...] = ("forward", "backward", "optimizer", "step", "eval")
 DTYPES: tuple[Dtype, ...] = ("float32", "bfloat16")
 PARTS = ("parameter", "gradient", "optimizer_state", "activation", "logits", "temporary", "data")
+OPTIONS: tuple[dict[str, object], ...] = (
+    {"micro_batches": 2},
+    {"micro_batches": 4},
+    {"micro_batches": 2, "checkpointed": True},
+    {"optimizer_kernels": "foreach"},
+    {"optimizer_kernels": "for_loop"},
+    {"attention": "math"},
+    {"attention": "math", "checkpointed": True},
+    {"attention": "flash"},
+)
 TEXT = np.arange(5000).astype(np.uint8)
 # Every option, with sizes that nothing divides, and small enough to build by the dozen.
 SHAPES = {
@@ -114,6 +124,8 @@ def test_an_evaluation_of_a_rung_is_predicted_to_the_byte(name: str, dtype: Dtyp
     dtype=st.sampled_from(DTYPES),
     batch=st.integers(1, 3),
     seq_len=st.integers(1, 33),
+    checkpointed=st.booleans(),
+    attention=st.sampled_from([None, "math"]),
 )
 def test_any_shape_is_predicted_to_the_byte(
     depth: int,
@@ -126,6 +138,8 @@ def test_any_shape_is_predicted_to_the_byte(
     dtype: Dtype,
     batch: int,
     seq_len: int,
+    checkpointed: bool,
+    attention: AttentionBackend | None,
 ) -> None:
     model = ModelConfig(
         n_layer=depth,
@@ -135,8 +149,60 @@ def test_any_shape_is_predicted_to_the_byte(
         activation="swiglu" if gated else "relu2",
         tied_head=tied,
     )
-    cell = workload(model, phase, dtype, batch=batch, seq_len=seq_len)
+    how = {"batch": batch, "seq_len": seq_len, "checkpointed": checkpointed, "attention": attention}
+    cell = workload(model, phase, dtype, **how)
     assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("phase", ["forward", "step", "eval"])
+@pytest.mark.parametrize("model", SHAPES.values(), ids=SHAPES)
+def test_a_checkpointed_peak_is_predicted_to_the_byte(model: ModelConfig, phase: Phase, dtype: Dtype) -> None:
+    cell = workload(model, phase, dtype, checkpointed=True)
+    assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+@pytest.mark.parametrize("model", [SHAPES["relu2"], SHAPES["large-tied-vocabulary"]], ids=["relu2", "large-tied"])
+def test_a_step_with_an_option_is_predicted_to_the_byte(
+    model: ModelConfig, option: dict[str, object], dtype: Dtype
+) -> None:
+    cell = workload(model, "step", dtype, batch=4, **option)
+    assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=str)
+def test_a_rungs_step_with_an_option_is_predicted_to_the_byte(option: dict[str, object]) -> None:
+    cell = workload(find_rung("d2w128"), "step", batch=4, seq_len=256, **option)
+    assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
+@pytest.mark.parametrize("kernels", ["foreach", "for_loop"])
+def test_an_update_by_other_kernels_is_predicted_to_the_byte(kernels: str) -> None:
+    cell = workload(SHAPES["large-vocabulary"], "optimizer", optimizer_kernels=kernels)
+    assert predicted(cell).peak_bytes == measured_bytes(cell)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_checkpointing_keeps_an_input_per_block_and_little_else(dtype: Dtype, device: str) -> None:
+    """With all activations of 12 blocks against those of one and 12 inputs, most of them are gone."""
+    model = ModelConfig(n_layer=12, d_model=128, n_head=2)
+    kept, dropped = (
+        predicted(workload(model, "backward", dtype, batch=8, device=device, checkpointed=checkpointed))
+        for checkpointed in (False, True)
+    )
+    assert dropped.activation_bytes < 0.35 * kept.activation_bytes
+
+
+def test_more_micro_batches_never_need_more() -> None:
+    peaks = [
+        predicted(workload(find_rung("d4w256"), "step", batch=8, seq_len=256, micro_batches=parts)).peak_bytes
+        for parts in (1, 2, 4, 8)
+    ]
+    assert peaks == sorted(peaks, reverse=True)
+    assert peaks[-1] < peaks[0]
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

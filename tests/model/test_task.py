@@ -8,7 +8,7 @@ from torch import nn
 
 from scalemark.errors import InputError
 from scalemark.model.task import Batch, Task, language_model_task, load_task, make_optimizer
-from scalemark.schema import ModelConfig, TaskRef
+from scalemark.schema import ModelConfig, TaskRef, Workload
 
 FACTORY = """
 import torch
@@ -81,7 +81,7 @@ def test_a_batch_that_cannot_be_taken_is_refused(batch_size: int, fix: str) -> N
 def test_a_rung_becomes_a_task_on_the_windows_given() -> None:
     config = ModelConfig(n_layer=1, d_model=16, n_head=1)
     windows = (torch.zeros(4, 8, dtype=torch.int64), torch.ones(4, 8, dtype=torch.int64))
-    task = language_model_task(config, windows, batch_size=2, optimizer="adamw")
+    task = language_model_task(Workload(phase="step", model=config, batch=2, seq_len=8, optimizer="adamw"), windows)
     assert isinstance(task.optimizer, torch.optim.AdamW)
     assert task.model(task.batch(0)[0]).shape == (2, 8, config.vocab_size)
 

@@ -115,6 +115,33 @@ def test_attention_is_the_softmax_of_normalised_rotated_products() -> None:
 
 
 @EVERY
+def test_checkpointed_gradients_are_the_plain_ones_to_the_last_bit(config: ModelConfig) -> None:
+    tokens = random_tokens(config)
+    gradients = []
+    for checkpointed in (False, True):
+        model = stirred(config)
+        model.checkpointed = checkpointed
+        next_token_loss(model(tokens), tokens).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    plain, again = gradients
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    assert all(gradient.abs().max() > 0 for gradient in plain)
+
+
+def test_checkpointing_runs_each_block_twice_to_learn_and_once_to_tell() -> None:
+    model = Transformer(PLAIN, SEQ_LEN, checkpointed=True)
+    calls: list[str] = []
+    for block in model.blocks:
+        block.attention.out.register_forward_hook(lambda *_: calls.append("out"))
+    tokens = random_tokens(PLAIN)
+    with torch.no_grad():
+        model(tokens)
+    assert len(calls) == PLAIN.n_layer
+    next_token_loss(model(tokens), tokens).backward()
+    assert len(calls) == PLAIN.n_layer * 3
+
+
+@EVERY
 def test_every_block_begins_as_the_identity(config: ModelConfig) -> None:
     model = Transformer(config, SEQ_LEN)
     x = torch.randn(2, SEQ_LEN, config.d_model)

@@ -33,6 +33,8 @@ from scalemark.schema import (
     RunStarted,
     RunTrained,
     Settings,
+    ShortLosses,
+    ShortLossesMeasured,
     Suite,
     TaskRef,
     TrainingRun,
@@ -60,6 +62,7 @@ ACCOUNTING = Accounting(
 )
 MEMORY = Memory(allocated_bytes=123_456, method="made up")
 ENERGY = Energy(status="unavailable", reason="no energy counter on this machine")
+LOSSES = ShortLosses(seeds=(0, 1), losses=((5.5, 5.1), (5.5, 5.2)))
 STEADY = ((0.010, 0.011, 0.012), (0.010, 0.010, 0.011), (0.011, 0.011, 0.013))
 TASK = Workload(phase="step", task=TaskRef(path="bench_mine.py", function="mine"))
 
@@ -102,6 +105,7 @@ WHOLE: list[JournalEntry] = [
     blocks(workload())[2],
     MemoryMeasured(key=workload().key, memory=MEMORY),
     EnergyMeasured(key=workload().key, energy=ENERGY),
+    ShortLossesMeasured(key=workload().key, short_losses=LOSSES),
     RunTrained(run=make_training_run(MODEL, 250_000)),
     WarningRaised(warning=MeasurementWarning(subject="clock", message="it is coarse: use longer rounds")),
     FINISHED,
@@ -177,7 +181,7 @@ def test_what_a_worker_counted_is_the_accounting_of_a_task() -> None:
 
 def test_every_cell_gets_what_is_its_own() -> None:
     step, forward, ruled_out, task = assemble(WHOLE).cells
-    assert (step.memory, step.energy) == (MEMORY, ENERGY)
+    assert (step.memory, step.energy, step.short_losses) == (MEMORY, ENERGY, LOSSES)
     assert (forward.memory, forward.energy, forward.blocks) == (None, None, ())
     assert [len(cell.blocks) for cell in (step, ruled_out, task)] == [3, 0, 1]
 

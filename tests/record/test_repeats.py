@@ -9,7 +9,7 @@ from scalemark.errors import InputError
 from scalemark.record.baseline import find_baseline, save_baseline
 from scalemark.record.repeats import with_repeats
 from scalemark.record.store import load_suite
-from scalemark.schema import Cell, ControlVariate, Energy, Suite
+from scalemark.schema import SCHEMA_VERSION, Cell, ControlVariate, Energy, Suite
 
 BASE = make_suite("base")
 RERUNS = [make_suite(f"rerun {seed}", seed=seed) for seed in (1, 2, 3)]
@@ -82,7 +82,9 @@ def test_reruns_are_added_to_a_baseline_that_is_there_and_stay(tmp_path: Path) -
 def test_a_suite_of_the_format_before_is_read_without_reruns(tmp_path: Path) -> None:
     path = save_baseline(BASE, tmp_path)
     path.write_text(
-        path.read_text().replace('"schema_version": 5', '"schema_version": 3').replace('"repeats": null', "")
+        path.read_text()
+        .replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 3')
+        .replace('"repeats": null', "")
     )
     text = path.read_text().replace(",\n\n", "\n")
     import re

@@ -323,7 +323,7 @@ def everything_counted(suite: Suite) -> Suite:
 @pytest.fixture(scope="session")
 def full_analysis(analysis: Analysis) -> Analysis:
     """All that a report can hold: every chart and every table has something to show."""
-    suite = everything_counted(analysis.suite)
+    suite = everything_counted(analysis.suite).model_copy(update={"collectives": factories.make_collectives()})
     steps = tuple(cell.workload.key for cell in suite.cells[-3:] + suite.cells[:9])
     curves = {
         **analysis.curves,
@@ -343,6 +343,7 @@ def full_analysis(analysis: Analysis) -> Analysis:
             "missing_plans": {"24 h": "that lies 600 times beyond what was measured: train larger models"},
             "residuals": {kind: make_residuals(kind, steps, 1.5) for kind in KINDS},
             "noise": make_noise(),
+            "scaling": factories.make_scaling(),
         }
     )
 

@@ -66,7 +66,8 @@ def compare_measured(
     for key in keys:
         if not any(pair.key == key for pair in pairs) and not both_skipped(base.get(key), new.get(key)):
             found[key].append(_only_one(key, base.get(key), new.get(key), machines))
-    for comparison in _judged([*pairs, *energies], _all_cells(pairs, base), machines, margin):
+    on_one_device = [pair for pair in pairs if not base[pair.key].workload.is_parallel]
+    for comparison in _judged([*pairs, *energies], _all_cells(on_one_device, base), machines, margin):
         found.setdefault(comparison.subject, []).append(comparison)
     return found
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalemark.fit.held import ALLOCATION, Held, Quantity, quantities
-from scalemark.fit.loss_fit import LossFit
+from scalemark.fit.held import ALLOCATION, Held, Quantity, quantities, solver_parameters
+from scalemark.fit.loss_fit import LossFit, fit_to_sample
 from scalemark.fit.optimum import Optimum
 from scalemark.fit.rows import Rows
 from scalemark.fit.solver import Array, Mask, solve
@@ -98,24 +98,30 @@ class Identifiability:
 
 
 def identify(fit: LossFit, rows: Rows, level: float = INTERVAL_LEVEL) -> Identifiability:
-    """Condition number and profiles of a fit to these very rows."""
-    optimum = Optimum.of(fit, rows)
+    """Condition number and profiles of a fit to these very rows; of many rows, from a sample that stands for them."""
+    some_fit, some_rows, stands_for = fit_to_sample(fit, rows)
+    optimum = Optimum.of(some_fit, some_rows)
+    centre = solver_parameters(fit.form, optimum.data, fit.values) if stands_for > 1 else optimum.theta
     flattest = np.abs(optimum.principal[1][:, 0])
     weakest = [index for index in np.argsort(-flattest) if flattest[index] > _NOTEWORTHY]
     return Identifiability(
         condition=optimum.condition,
         weakest=tuple(fit.form.parameters[index] for index in weakest),
-        profiles=_profiles(optimum, quantities(fit.form, optimum.data), level),
+        profiles=_profiles(optimum, quantities(fit.form, optimum.data), level, stands_for, centre),
     )
 
 
-def _profiles(optimum: Optimum, wanted: tuple[Quantity, ...], level: float) -> tuple[Profile, ...]:
+def _profiles(
+    optimum: Optimum, wanted: tuple[Quantity, ...], level: float, stands_for: float, centre: Array
+) -> tuple[Profile, ...]:
     """How the objective rises as each quantity leaves its best value.
 
     A refit that was made for one quantity tells of all others: where it fits and lies beyond what is known of them,
-    their ranges go on from there.
+    their ranges go on from there. stands_for: rows that each row counts as, so that a rise is so many times as telling.
+    centre: where the fit to all rows lies, in the solver's parameters; profiles belong about it.
     """
-    paths = [_Path(optimum, one, optimum.tolerable_rise(one.gradient(optimum.theta), level)) for one in wanted]
+    rises = [optimum.tolerable_rise(one.gradient(optimum.theta), level) / stands_for for one in wanted]
+    paths = [_Path(optimum, one, rise) for one, rise in zip(wanted, rises, strict=True)]
     for path in paths:
         path.walk(-1)
         path.walk(1)
@@ -125,7 +131,7 @@ def _profiles(optimum: Optimum, wanted: tuple[Quantity, ...], level: float) -> t
         path.go_on_from(theta, objectives)
         path.mend()
         path.refine()
-    return tuple(path.as_profile(level) for path in paths)
+    return tuple(path.as_profile(level, float(path.quantity.coordinate(centre[None])[0])) for path in paths)
 
 
 class _Path:
@@ -204,9 +210,13 @@ class _Path:
             between = inside + shares * (outside - inside)
             self._add(between, between[:, self.quantity.index])
 
-    def as_profile(self, level: float) -> Profile:
+    def as_profile(self, level: float, centre: float) -> Profile:
+        """centre: the coordinate that it belongs about: another than its own where its rows are some of the law's."""
         ends = [(self._edge(side), self.is_open(side)) for side in (-1, 1)]
-        natural = self.quantity.natural
+
+        def natural(coordinate: Array | float) -> Array:
+            return self.quantity.natural(np.asarray(coordinate) + (centre - self.coordinate))
+
         order = np.argsort(natural(self.coordinates))
         (low, open_below), (high, open_above) = sorted((float(natural(edge)), is_open) for edge, is_open in ends)
         open_below &= self.quantity.name != "p"  # at 1 the law is the plain one, and below it none

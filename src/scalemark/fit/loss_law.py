@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from scalemark.errors import FitError
+from scalemark.fit.bags import MANY_ROWS, bag_size
 from scalemark.fit.forms import CHINCHILLA, form_of
 from scalemark.fit.identify import VAGUE_RATIO, identify
 from scalemark.fit.loss_fit import LossFit, fit_law
@@ -69,7 +70,9 @@ def law_of(fit: LossFit, rows: Rows, holdout: Holdout | None = None, subject: st
         coefficients=tuple(float(value) for value in fit.values),
         draws=tuple(tuple(float(value) for value in draw) for draw in fit.draws),
         status="not_identified" if vague else "ok",
-        notes=tuple(filter(None, (vague_note(vague), trunk_note(rows), _repeats_note(rows)))),
+        notes=tuple(
+            filter(None, (vague_note(vague), trunk_note(rows), _repeats_note(rows), _many_note(rows, holdout)))
+        ),
         holdout=holdout,
     )
 
@@ -122,6 +125,14 @@ def _repeats_note(rows: Rows) -> str:
         return ""
     most = float(np.nanmax(rows.epochs))
     return f"{repeating} of the runs saw text more than once, up to {most:.1f} times; it counts here as if it were new"
+
+
+def _many_note(rows: Rows, holdout: Holdout | None) -> str:
+    """What was taken from some of many runs; empty where they are few."""
+    if len(rows) <= MANY_ROWS:
+        return ""
+    predicted = f"; of the hidden runs, {len(holdout.errors):,} were predicted" if holdout else ""
+    return f"fitted to all {len(rows):,} runs, with intervals from bags of {bag_size(len(rows)):,} of them{predicted}"
 
 
 def _as_told(parameters: Iterable[Parameter], fit: LossFit, rows: Rows) -> tuple[Parameter, ...]:

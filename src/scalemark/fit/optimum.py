@@ -103,7 +103,8 @@ class Optimum:
         if self.groups is None:
             spare = max(1, len(self.residuals) - len(self.theta))
             return np.asarray(np.sum(psi**2) / spare * self.jacobian @ self.jacobian.T)
-        members = [self.groups == group for group in self._trunks]
+        order = np.argsort(self.groups, kind="stable")
+        members = np.split(order, np.flatnonzero(np.diff(self.groups[order])) + 1)
         scores = np.stack([self._score_of_trunk(psi[here], self.jacobian[:, here]) for here in members])
         return np.asarray(scores.T @ scores * (len(scores) - 1) / len(scores))
 

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 
 from scalemark.errors import FitError
+from scalemark.fit.bags import few_groups
 from scalemark.fit.forms import CHINCHILLA
 from scalemark.fit.loss_fit import fit_chinchilla
 from scalemark.fit.loss_law import FEWEST_ROWS, described, domain_of, subject_of, trunk_note, vague_note
@@ -96,12 +97,15 @@ def fit_repeated_law(runs: Iterable[TrainingRun], seed: int = 0) -> Law:
 
 
 def fit_repeated_rows(rows: Rows, seed: int = 0, replicates: int = REPLICATES) -> Law:
-    """As `fit_repeated_law`, of rows whose epochs are known."""
+    """As `fit_repeated_law`, of rows whose epochs are known; of many, of a part of the trunks, which a note says."""
+    every, rows = len(rows), rows.only(few_groups(rows.trunks, len(rows)))
     _check(rows)
     rng = np.random.default_rng(seed)
     weights = resample(rows.groups, rows.params, rows.tokens, replicates, rng, len(NAMES), fitted=~rows.repeats)
     values, draws, at_bound = _fit(rows, weights[(weights[:, rows.repeats] > 0).any(axis=1)])
-    return _law(rows, values, draws, at_bound)
+    law = _law(rows, values, draws, at_bound)
+    part = (f"fitted to {len(rows):,} of {every:,} runs, whole trunks of them",) if len(rows) < every else ()
+    return law.model_copy(update={"notes": (*law.notes, *part)})
 
 
 def predict_repeated(law: Law, params: float, tokens: float, unique_tokens: float) -> Estimate:
@@ -158,6 +162,7 @@ def compare_with_plain(runs: Iterable[TrainingRun]) -> PlainComparison:
     A trunk without which the rest does not tell the laws is not tried. Raises FitError where none can be left out.
     """
     rows = Rows.of(run for run in runs if run.epochs)
+    rows = rows.only(few_groups(rows.trunks, len(rows)))
     _check(rows)
     plain_rows = rows.only(~rows.repeats)
     trunks = np.unique(rows.trunks[rows.repeats])

@@ -1,6 +1,6 @@
-"""Carry out a plan: one memory pass, timing blocks, and energy where it can be read.
+"""Carry out a plan: a memory pass, losses of what is compared, timing blocks, and energy where it can be read.
 
-    scout ─> plan ─> memory pass ─> block 0 … block n-1 ─> energy pass
+    scout ─> plan ─> memory pass ─> loss pass ─> block 0 … block n-1 ─> energy pass
                      each in a fresh worker, cells in random order
 
 Blocks interleave all cells, so a noisy minute falls on every rung alike and cannot bend a law. A worker that dies takes
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from scalemark.errors import DeviceError, ScalemarkError
 from scalemark.measure.orders import CellOrder, KernelOrder, MeasureJob, Scouted
-from scalemark.measure.selection import Plan, PlannedCell, allot
+from scalemark.measure.selection import Plan, PlannedCell, allot, in_block
 from scalemark.measure.shapes import kernel_orders
 from scalemark.process import (
     Began,
@@ -117,6 +117,8 @@ class Campaign:
         for planned in (*self.plan.ruled_out, *map(_planned, self.plan.cells)):
             self.record(planned)
         self._run_pass("memory", 0, [CellOrder(workload=cell.workload) for cell in self._alive()], "memory pass")
+        if compared := [cell for cell in self._alive() if cell.compared]:
+            self._run_pass("loss", 0, [CellOrder(workload=cell.workload) for cell in compared], "loss pass")
         self._time_blocks(range(self.plan.n_blocks), deadline)
         self._measure_energy()
 
@@ -128,15 +130,15 @@ class Campaign:
         for index in indices:
             block_s = (deadline - time.monotonic()) / (indices.stop - index)
             cells_s = block_s - self.plan.block_overhead_s
-            orders: list[Order] = [*self._timed_orders(cells_s), *self._kernel_orders()]
+            orders: list[Order] = [*self._timed_orders(index - indices.start, cells_s), *self._kernel_orders()]
             self._run_pass("time", index, orders, f"block {index + 1} of {indices.stop}")
 
     def _alive(self) -> list[PlannedCell]:
         return [cell for cell in self.plan.cells if cell.workload.key not in self._ended]
 
-    def _timed_orders(self, cells_s: float) -> list[CellOrder]:
+    def _timed_orders(self, index: int, cells_s: float) -> list[CellOrder]:
         """Orders for one block, by what rounds were seen to take, or else were expected to."""
-        cells = self._alive()
+        cells = in_block(self._alive(), index)
         shares = allot(cells, lambda cell: self._round_s.get(cell.workload.key, cell.round_s), cells_s)
         return [CellOrder(workload=cell.workload, budget_s=s) for cell, s in zip(cells, shares, strict=True)]
 

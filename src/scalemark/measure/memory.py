@@ -71,10 +71,11 @@ class LiveTensors(TorchDispatchMode):
 def measure_memory(task: Task, one: Round, device: Device) -> Memory:
     """Peak memory of one round of a task whose lazy optimizer state is there already."""
     gc.collect()
-    return _cuda_memory(one) if device == "cuda" else _cpu_memory(task, one)
+    return cuda_memory(one) if device == "cuda" else _cpu_memory(task, one)
 
 
-def _cuda_memory(one: Round) -> Memory:
+def cuda_memory(one: Round) -> Memory:
+    """Peaks of the caching allocator during one round."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     _run(one)
@@ -88,13 +89,16 @@ def _cuda_memory(one: Round) -> Memory:
 
 def _cpu_memory(task: Task, one: Round) -> Memory:
     if not _is_compiled(task):
-        return _with_resident_peak(lambda: _peak_bytes(task, one))
+        return resident_peak(lambda: _peak_bytes(task, one))
     _run(one)  # compiles, if nothing has yet
-    return _with_resident_peak(lambda: _run(one)).model_copy(update={"reason": _NOT_FOLLOWED})
+    return resident_peak(lambda: _run(one)).model_copy(update={"reason": _NOT_FOLLOWED})
 
 
-def _with_resident_peak(observe: Callable[[], int | None]) -> Memory:
-    """observe: runs the round and gives its allocator peak, or None where that cannot be followed."""
+def resident_peak(observe: Callable[[], int | None]) -> Memory:
+    """The highest resident set while `observe` runs a round.
+
+    observe: gives the round's allocator peak, or None where that cannot be followed.
+    """
     trimmed = _trim_heap()
     before_bytes = _status_bytes("VmRSS")
     can_reset = _reset_resident_peak()

@@ -7,6 +7,8 @@ from scalemark.schema import Dtype, Facts, Frozen, Purpose, Workload
 ROUNDS_AT_LEAST, ROUNDS_AT_MOST = 2, 100
 # What a short cell warms up for, at least; a long one for a round.
 WARMUP_S = 0.15
+# What the losses of options are compared over. Another seed is another start on other text.
+LOSS_SEEDS, LOSS_STEPS = 3, 6
 
 
 class CellOrder(Frozen):
@@ -50,7 +52,7 @@ class Scouted(Frozen):
 
     A float32 training step takes about per_layer_s · n_layer + s_per_flop · model FLOPs + s_per_activation_byte ·
     activation bytes. energy_reason: why energy cannot be measured; None where it can. worker_start_s: from the making
-    of a worker's process until its device has run a first kernel.
+    of a worker's process until its device has run a first kernel. device_count: GPUs that torch sees; 1 for a CPU.
     """
 
     kind: Literal["scouted"] = "scouted"
@@ -61,4 +63,5 @@ class Scouted(Frozen):
     s_per_activation_byte: float = 0.0
     energy_reason: str | None
     worker_start_s: float
+    device_count: int = 1
     facts: Facts

@@ -6,19 +6,28 @@ backward   gradients away, forward     gradients
 optimizer  (gradients are there)       update of the parameters
 step       –                           gradients away, forward, backward, update: as a training loop runs them
 eval       –                           model and loss, no graph
+
+A step in micro-batches goes forward and backward over one part of its batch after the other, then updates once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalemark.measure.clock import Round
 from scalemark.model.ladder import N_BATCHES
-from scalemark.model.task import Task, language_model_task, load_task
-from scalemark.schema import Workload
+from scalemark.model.task import Batch, Task, language_model_task, load_task
+from scalemark.schema import AttentionBackend, Workload
+
+_BACKENDS: dict[AttentionBackend, SDPBackend] = {
+    "math": SDPBackend.MATH,
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+}
 
 
 def build_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
@@ -39,14 +48,19 @@ def compiled(model: nn.Module) -> nn.Module:
 def _eager_task(workload: Workload, tokens: np.ndarray, seed: int) -> Task:
     if workload.task:
         return load_task(workload.task, seed).to(workload.device)
-    assert workload.model and workload.batch and workload.seq_len
+    assert workload.model and workload.batch
+    return language_model_task(workload, random_windows(workload, tokens, seed), seed).to(workload.device)
+
+
+def random_windows(workload: Workload, tokens: np.ndarray, seed: int) -> Batch:
+    """Inputs and targets of the batches that rounds go through, each (samples, seq_len), drawn from the text."""
+    assert workload.batch and workload.seq_len
     starts = np.random.default_rng(seed).integers(len(tokens) - workload.seq_len - 1, size=N_BATCHES * workload.batch)
     rows = torch.from_numpy(tokens[starts[:, None] + np.arange(workload.seq_len + 1)].astype(np.int64))
-    windows = (rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
-    return language_model_task(workload.model, windows, workload.batch, workload.optimizer, seed).to(workload.device)
+    return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
 
-class _Steps:
+class Steps:
     """A task that is being stepped through: which batch is next, and the graph of the last forward pass."""
 
     def __init__(self, task: Task, workload: Workload) -> None:
@@ -61,15 +75,23 @@ class _Steps:
         self.task.optimizer.zero_grad(set_to_none=True)
 
     def forward(self) -> None:
-        inputs, targets = self.task.batch(self.index)
+        self._forward_over(self._next_batch())
+
+    def _next_batch(self) -> Batch:
         self.index += 1
+        return self.task.batch(self.index - 1)
+
+    def _forward_over(self, batch: Batch) -> None:
+        inputs, targets = batch
         bfloat16 = self.workload.dtype == "bfloat16"
         with torch.autocast(self.workload.device, torch.bfloat16, enabled=bfloat16):
             self.loss = self.task.loss(self.task.model(inputs), targets)
 
     def backward(self) -> None:
+        """Each of several parts has its share of the gradient of the whole batch's mean loss."""
         assert self.loss is not None
-        self.loss.backward()
+        parts = self.workload.micro_batches
+        self.loss.backward(torch.full_like(self.loss, 1 / parts) if parts > 1 else None)
 
     def update(self) -> None:
         self.task.optimizer.step()
@@ -79,9 +101,17 @@ class _Steps:
         self.forward()
 
     def step(self) -> None:
-        self.forward_anew()
-        self.backward()
+        self.drop_gradients()
+        for part in self._parts():
+            self._forward_over(part)
+            self.backward()
         self.update()
+
+    def _parts(self) -> Sequence[Batch]:
+        """The next batch, cut into the workload's micro-batches."""
+        inputs, targets = self._next_batch()
+        parts = self.workload.micro_batches
+        return [(inputs, targets)] if parts == 1 else [*zip(inputs.chunk(parts), targets.chunk(parts), strict=True)]
 
     @torch.inference_mode()
     def evaluate(self) -> None:
@@ -94,7 +124,7 @@ def nothing() -> None:
 
 def make_round(task: Task, workload: Workload) -> Round:
     """The workload's phase on this task, ready to be timed again and again."""
-    steps = _Steps(task, workload)
+    steps = Steps(task, workload)
     if workload.phase == "optimizer":
         steps.forward()
         steps.backward()
@@ -107,4 +137,16 @@ def make_round(task: Task, workload: Workload) -> Round:
         "eval": (nothing, steps.evaluate),
     }
     prepare, timed = rounds[workload.phase]
-    return Round(prepare, timed)
+    if workload.attention is None:
+        return Round(prepare, timed)
+    return Round(_with_attention(workload.attention, prepare), _with_attention(workload.attention, timed))
+
+
+def _with_attention(backend: AttentionBackend, run: Callable[[], None]) -> Callable[[], None]:
+    """Chosen once around the whole run, not in each layer: what checkpointing repeats must take it too."""
+
+    def chosen() -> None:
+        with sdpa_kernel(_BACKENDS[backend]):
+            run()
+
+    return chosen

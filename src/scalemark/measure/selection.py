@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import log
+from math import log, prod
 
 from scalemark.measure.energy.observe import CELL_S, COARSE_CELL_S
-from scalemark.measure.orders import ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
-from scalemark.model.accounting import account
+from scalemark.measure.orders import LOSS_SEEDS, LOSS_STEPS, ROUNDS_AT_LEAST, ROUNDS_AT_MOST, WARMUP_S, Scouted
+from scalemark.model.accounting import account, account_workload
 from scalemark.model.memory import predict_memory
+from scalemark.model.options import compared_steps, why_unsupported
 from scalemark.schema import Accounting, CellPlanned, CellStatus, Phase, PredictedMemory, Workload
 
 # Three blocks are the fewest that tell how processes differ; an interval over five is 0.6 times as wide (Student's
@@ -26,6 +27,8 @@ FIRST_ROUND_SLOWNESS = 1.5
 MEMORY_SLOWNESS = 2.0
 # torch.compile in its first call, forward and backward, without a cache: much the same for every rung.
 COMPILE_S = 20.0
+# torch.utils.checkpoint imports the compiler, once per worker.
+CHECKPOINT_S = 1.3
 # Finding out how often the counter moves, and watching the device idle.
 ENERGY_PASS_S = 3.0
 INITIALISED_PARAMS_PER_S = 1.2e8
@@ -35,6 +38,8 @@ SHORT_CELL_S = 0.2
 TASK_ROUND_S = 0.02
 # A phase's round, preparation included, as a share of a whole step.
 STEP_SHARES: dict[Phase, float] = {"forward": 0.35, "backward": 0.9, "optimizer": 0.15, "step": 1.0, "eval": 0.3}
+# What a round takes with an option, over one without.
+CHECKPOINTED_SLOWNESS, MICRO_BATCH_SLOWNESS, MATH_SLOWNESS, KERNELS_SLOWNESS = 1.3, 1.1, 1.5, 1.1
 # What a worker takes beyond its tensors. glibc keeps freed blocks between rounds: at the end of three, workers held 1.2
 # to 1.5 times the predicted peak besides Python and torch with the pages that their kernels touch (0.32 GiB). The two
 # margins together cover the resident peaks of all twelve cells that were looked at, 5 MiB to 1.4 GiB of tensors.
@@ -44,6 +49,8 @@ PROCESS_BYTES = 400 * 2**20
 LAW_SHARE = 0.65
 # … and so many of them before anything else gets any: of fewer sizes no law can be fitted.
 FEWEST_FOR_LAWS = 9
+# What steps with options may take where anything else is measured too.
+OPTIONS_SHARE = 0.25
 # The baseline's run had as much time for its cells: they fit, though this run's first look at the machine may say that
 # they do not by a little.
 WANTED_SLACK = 1.25
@@ -53,7 +60,11 @@ ALIKE = 1.6
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell that takes part. round_s: expected seconds of one round, preparation included; setup_s: of building it."""
+    """A cell that takes part. round_s: expected seconds of one round, preparation included; setup_s: of building it.
+
+    n_blocks: in how many of the campaign's blocks, from the first on. compared: whether its options, or it as one, are
+    compared, so that its losses are taken too.
+    """
 
     workload: Workload
     accounting: Accounting | None
@@ -61,6 +72,7 @@ class PlannedCell:
     setup_s: float = CELL_START_S
     predicted_memory: PredictedMemory | None = None
     n_blocks: int = FEW_BLOCKS
+    compared: bool = False
 
     @property
     def start_s(self) -> float:
@@ -74,8 +86,9 @@ class PlannedCell:
 
     @property
     def least_s(self) -> float:
-        """Each block with its fewest rounds, and the memory pass."""
-        return self.n_blocks * (self.start_s + least_rounds_s(self.round_s)) + memory_pass_s(self)
+        """Each block with its fewest rounds, the memory pass, and the losses where they are taken."""
+        blocks_s = self.n_blocks * (self.start_s + least_rounds_s(self.round_s))
+        return blocks_s + memory_pass_s(self) + loss_pass_s(self)
 
 
 @dataclass(frozen=True)
@@ -97,24 +110,46 @@ class Plan:
     @property
     def expected_s(self) -> float:
         """Seconds of all passes, with the rounds that the budget allows."""
-        blocks_s = self.n_blocks * (self.block_overhead_s + sum(cell.start_s for cell in self.cells))
-        rounds_s = self.n_blocks * sum(allot(self.cells, lambda cell: cell.round_s, self._block_s))
-        return self.worker_s + sum(map(memory_pass_s, self.cells)) + blocks_s + rounds_s + self.energy_s
+        for_blocks_s = self.budget_s - self._before_blocks_s - self.energy_s
+        blocks_s = 0.0
+        for index in range(self.n_blocks):
+            share_s = (for_blocks_s - blocks_s) / (self.n_blocks - index)
+            blocks_s += self._expected_block_s(index, share_s - self.block_overhead_s)
+        return self._before_blocks_s + blocks_s + self.energy_s
+
+    def _expected_block_s(self, index: int, cells_s: float) -> float:
+        cells = in_block(self.cells, index)
+        rounds_s = allot(cells, lambda cell: cell.round_s, cells_s)
+        return self.block_overhead_s + sum(cell.start_s for cell in cells) + sum(rounds_s)
+
+    @property
+    def _before_blocks_s(self) -> float:
+        """Seconds of the memory pass, and of the pass for losses where there is one."""
+        losses_s = sum(map(loss_pass_s, self.cells))
+        return self.worker_s + sum(map(memory_pass_s, self.cells)) + (losses_s and self.worker_s + losses_s)
 
     @property
     def energy_s(self) -> float:
         """Seconds of the energy pass, after the blocks."""
         return self.worker_s + ENERGY_PASS_S + sum(map(energy_pass_s, self.cells)) if self.energy else 0.0
 
-    @property
-    def _block_s(self) -> float:
-        left_s = self.budget_s - self.worker_s - sum(map(memory_pass_s, self.cells)) - self.energy_s
-        return left_s / self.n_blocks - self.block_overhead_s
+
+def in_block(cells: Iterable[PlannedCell], index: int) -> list[PlannedCell]:
+    """Those that take part in the block of this index."""
+    return [cell for cell in cells if index < cell.n_blocks]
 
 
 def memory_pass_s(cell: PlannedCell) -> float:
     """The untimed pass: build, one round to warm up, two observed, all slowed down by how memory is given back."""
     return cell.build_s + 3 * MEMORY_SLOWNESS * cell.round_s
+
+
+def loss_pass_s(cell: PlannedCell) -> float:
+    """A few steps from each seed; 0 where nothing is compared. What a process does once serves all seeds."""
+    if not cell.compared:
+        return 0.0
+    steps_s = LOSS_STEPS * cell.round_s
+    return LOSS_SEEDS * (CELL_START_S + steps_s) + cell.build_s
 
 
 def energy_pass_s(cell: PlannedCell) -> float:
@@ -150,44 +185,83 @@ def plan_campaign(
 ) -> Plan:
     """Choose the cells that fit the memory and the time, in each class cheapest first.
 
-    Whole float32 steps come first, up to their share of the time: the cost laws need them. The rest takes what is left.
-    Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model as on a
-    large one, and small ones alone would tell it nothing but the cost of launching kernels.
+    Whole float32 steps come first, up to their share of the time: the cost laws need them. Then options of the largest
+    rung that their small share, or all the time where nothing else is asked for, has room for. The rest takes what is
+    left. Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model
+    as on a large one, and small ones alone would tell it nothing but the cost of launching kernels.
 
     wanted: keys of cells that come before all others, since a baseline has them.
     """
+    workloads = list(workloads)
     energy = scouted.energy_reason is None
     n_blocks = MORE_BLOCKS if budget_s >= ENOUGH_FOR_MORE_S else FEW_BLOCKS
-    cells = sorted((_expect(workload, scouted, n_blocks) for workload in workloads), key=lambda cell: cell.least_s)
-    fitting = [cell for cell in cells if needed_bytes(cell.predicted_memory) <= scouted.available_bytes]
+    cells = sorted(_expect_all(workloads, scouted, n_blocks), key=lambda cell: cell.least_s)
+    fitting = [cell for cell in cells if _obstacle(cell, scouted) is None]
     worker_s = scouted.worker_start_s + WORKER_END_S
     left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
     chosen = _cheapest([cell for cell in fitting if cell.workload.key in wanted], WANTED_SLACK * left_s, energy)
-    chosen += _choose([cell for cell in fitting if cell not in chosen], chosen, left_s, energy)
+    chosen += _choose([cell for cell in fitting if cell not in chosen], chosen, left_s, energy, worker_s)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
+    n_blocks = max((cell.n_blocks for cell in chosen), default=n_blocks)
     return Plan(tuple(chosen), tuple(ruled_out), budget_s, energy, worker_s, n_blocks)
 
 
 def _choose(
-    fitting: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool
+    fitting: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool, worker_s: float
 ) -> list[PlannedCell]:
-    """Of what is not chosen yet: cells for the laws up to their share of the time, then others."""
+    """Of what is not chosen yet: cells for the laws up to their share of the time, then options, then others."""
 
     def cost_s(cells: Sequence[PlannedCell]) -> float:
         return sum(_least_s(cell, energy) for cell in cells)
 
-    steps, others = _plain_steps(fitting), [cell for cell in fitting if not cell.workload.is_plain_step]
-    chosen_steps, free_s = _plain_steps(chosen), left_s - cost_s(chosen)
-    share = LAW_SHARE if others or len(chosen_steps) < len(chosen) else 1.0
+    options = [cell for cell in fitting if cell.compared]
+    steps, others = _for_laws(fitting), [c for c in fitting if not c.compared and not c.workload.is_plain_step]
+    chosen_steps, free_s = _for_laws(chosen), left_s - cost_s(chosen)
+    share = LAW_SHARE if others or options or len(chosen_steps) < len(chosen) else 1.0
     by_width = _widest_first(steps)
     more = _cheapest(by_width, min(share * left_s - cost_s(chosen_steps), free_s), energy)
     fewest = max(FEWEST_FOR_LAWS - len(chosen_steps), 0)
     more = max(more, _cheapest(by_width[:fewest], free_s, energy), key=len)
-    return more + _cheapest(others, free_s - cost_s(more), energy)
+    free_s -= cost_s(more)
+    for_options_s = min(OPTIONS_SHARE * left_s, free_s) if steps or others or chosen else free_s
+    if compared := _largest_compared(options, chosen, for_options_s - worker_s, energy):
+        free_s -= cost_s(compared) + worker_s
+    return [*more, *compared, *_cheapest(others, free_s, energy)]
 
 
-def _plain_steps(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
-    return [cell for cell in cells if cell.workload.is_plain_step]
+def _for_laws(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
+    """Plain steps, but for those that are here to be compared with."""
+    return [cell for cell in cells if cell.workload.is_plain_step and not cell.compared]
+
+
+def _largest_compared(
+    cells: Sequence[PlannedCell], chosen: Sequence[PlannedCell], left_s: float, energy: bool
+) -> list[PlannedCell]:
+    """Rungs with all their options, from the largest that the time holds on down; compiled ones where it still does."""
+    bases = {cell.workload for cell in (*cells, *chosen)}
+    more: list[PlannedCell] = []
+    for rung in sorted(_by_plain_step(cells), key=_step_flops, reverse=True):
+        compiled = [cell for cell in rung if cell.workload.compiled]
+        for part in ([cell for cell in rung if cell not in compiled], compiled):
+            cost_s = sum(_least_s(cell, energy) for cell in part)
+            if cost_s > left_s or rung[0].workload.plain not in bases:
+                break
+            more += part
+            left_s -= cost_s
+    return more
+
+
+def _by_plain_step(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:
+    """The cells that differ in nothing but their options."""
+    groups: dict[Workload, list[PlannedCell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.workload.plain, []).append(cell)
+    return list(groups.values())
+
+
+def _step_flops(cells: Sequence[PlannedCell]) -> float:
+    assert cells[0].accounting
+    return cells[0].accounting.flops.model_flops("step")
 
 
 def _widest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
@@ -218,14 +292,31 @@ def _cheapest(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list
 
 
 def _ruled_out(cell: PlannedCell, scouted: Scouted) -> CellPlanned:
-    memory = cell.predicted_memory
-    status: CellStatus = "skipped"
-    reason = f"takes at least {cell.least_s:.0f} s, more than the budget has left: raise --scale-budget"
-    if memory and needed_bytes(memory) > scouted.available_bytes:
-        status, reason = "predicted_oom", _no_room(memory, scouted)
+    status, reason = _obstacle(cell, scouted) or ("skipped", _no_time(cell))
     return CellPlanned(
-        workload=cell.workload, accounting=cell.accounting, predicted_memory=memory, status=status, reason=reason
+        workload=cell.workload,
+        accounting=cell.accounting,
+        predicted_memory=cell.predicted_memory,
+        status=status,
+        reason=reason,
     )
+
+
+def _obstacle(cell: PlannedCell, scouted: Scouted) -> tuple[CellStatus, str] | None:
+    """What no budget helps against."""
+    if reason := why_unsupported(cell.workload):
+        return "skipped", reason
+    memory = cell.predicted_memory
+    if memory and needed_bytes(memory) > scouted.available_bytes:
+        return "predicted_oom", _no_room(memory, scouted)
+    return None
+
+
+def _no_time(cell: PlannedCell) -> str:
+    takes = f"takes at least {cell.least_s:.0f} s, more than the budget has left"
+    if cell.compared:
+        return f"{takes} for options: raise --scale-budget, or run bench_options.py alone"
+    return f"{takes}: raise --scale-budget"
 
 
 def _no_room(memory: PredictedMemory, scouted: Scouted) -> str:
@@ -250,14 +341,44 @@ def expected_step_s(accounting: Accounting, scouted: Scouted) -> float:
     )
 
 
-def _expect(workload: Workload, scouted: Scouted, n_blocks: int) -> PlannedCell:
-    if workload.model is None:
+def _expect_all(workloads: Sequence[Workload], scouted: Scouted, n_blocks: int) -> list[PlannedCell]:
+    """Every block compiles anew, so that compiled cells take part in few; so do options beside anything else."""
+    compared = compared_steps(workloads)
+    few = min(n_blocks, FEW_BLOCKS)
+    beside_others = any(workload.plain not in compared for workload in workloads)
+    return [
+        _expect(
+            workload,
+            scouted,
+            few if workload.compiled or (beside_others and workload.plain in compared) else n_blocks,
+            workload.plain in compared,
+        )
+        for workload in workloads
+    ]
+
+
+def _expect(workload: Workload, scouted: Scouted, n_blocks: int, compared: bool) -> PlannedCell:
+    accounting = account_workload(workload)
+    if accounting is None:
         return PlannedCell(workload, None, TASK_ROUND_S, n_blocks=n_blocks)
-    assert workload.batch and workload.seq_len
-    accounting = account(workload.model, workload.batch, workload.seq_len, workload.dtype, workload.optimizer)
-    step_s = expected_step_s(accounting, scouted)
+    assert workload.model and workload.batch and workload.seq_len
+    eager = account(workload.model, workload.batch, workload.seq_len, workload.dtype)
+    step_s = expected_step_s(eager, scouted) * _slowness(workload)
     setup_s = CELL_START_S + accounting.params_total / INITIALISED_PARAMS_PER_S
+    if workload.checkpointed:
+        setup_s += CHECKPOINT_S
     if workload.phase == "optimizer":
         setup_s += FIRST_ROUND_SLOWNESS * step_s  # one step gives it the gradients
     round_s = step_s * STEP_SHARES[workload.phase]
-    return PlannedCell(workload, accounting, round_s, setup_s, predict_memory(workload), n_blocks)
+    return PlannedCell(workload, accounting, round_s, setup_s, predict_memory(workload), n_blocks, compared)
+
+
+def _slowness(workload: Workload) -> float:
+    """How many times as long a round takes with its options."""
+    told = [
+        (CHECKPOINTED_SLOWNESS, workload.checkpointed),
+        (MICRO_BATCH_SLOWNESS, workload.micro_batches > 1),
+        (MATH_SLOWNESS, workload.attention == "math"),
+        (KERNELS_SLOWNESS, workload.optimizer_kernels is not None),
+    ]
+    return prod(slowness for slowness, is_so in told if is_so)

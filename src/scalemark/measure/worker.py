@@ -24,6 +24,7 @@ from scalemark.measure.count import count_task
 from scalemark.measure.device import Device, available_bytes, release, require, synchronise, torch_facts
 from scalemark.measure.energy import Probed, Unavailable, find_counter, measure_energy, measure_idle, probe
 from scalemark.measure.gpu import read_gpu_state
+from scalemark.measure.losses import short_losses
 from scalemark.measure.memory import measure_memory
 from scalemark.measure.operators import count_operators
 from scalemark.measure.orders import (
@@ -55,6 +56,8 @@ from scalemark.schema import (
     ModelConfig,
     Operators,
     OperatorsCounted,
+    Purpose,
+    ShortLossesMeasured,
     WorkerStarted,
     Workload,
 )
@@ -69,6 +72,8 @@ SCOUTED_SHAPES = {
     "cuda": ((diagonal_shape(1), BATCH, SEQ_LEN), (diagonal_shape(16), BATCH, SEQ_LEN), _TRAINED),
 }
 _OUT_OF_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory")
+# What torch says where the chosen attention has no kernel for this device, dtype or shape.
+_NO_ATTENTION_WORDS = ("No available kernel", "No viable backend")
 
 
 def work(job: MeasureJob, emit: Emit) -> None:
@@ -84,8 +89,8 @@ def work(job: MeasureJob, emit: Emit) -> None:
     if job.purpose == "scout":
         emit(_scout(job, device))
         return
-    emit(_started(job))
-    _without_collector()
+    emit(worker_started(job.purpose, job.block_index))
+    quiet_collector()
     with Watch() as watch:
         _work_through(_Bench(job, device, watch), emit)
 
@@ -106,8 +111,9 @@ class _Bench:
     def references(self) -> References:
         return References(self.device)
 
-    def build(self, workload: Workload) -> Task:
-        return build_task(workload, self.tokens, self.job.seed)
+    def build(self, workload: Workload, seed: int | None = None) -> Task:
+        """seed: the job's where none is given."""
+        return build_task(workload, self.tokens, self.job.seed if seed is None else seed)
 
     @cached_property
     def counter(self) -> Probed | Unavailable:
@@ -118,16 +124,17 @@ class _Bench:
         return measure_idle(self.counter)
 
 
-def _started(job: MeasureJob) -> WorkerStarted:
+def worker_started(purpose: Purpose, index: int, rank: int | None = None) -> WorkerStarted:
     """How this process found itself: what it says is read back, not repeated from the job."""
     affinity = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return WorkerStarted(
-        purpose=job.purpose,
-        index=job.block_index,
+        purpose=purpose,
+        index=index,
         start_s=_age_s(),
         threads=torch.get_num_threads(),
         affinity=None if affinity is None else tuple(affinity),
         environment=moving_variables(os.environ),
+        rank=rank,
     )
 
 
@@ -136,7 +143,7 @@ def _age_s() -> float:
     return round(time.time() - psutil.Process().create_time(), 3)
 
 
-def _without_collector() -> None:
+def quiet_collector() -> None:
     """A collection inside a round would be timed as if the model had done it."""
     gc.collect()
     gc.freeze()
@@ -155,7 +162,8 @@ def _work_through(bench: _Bench, emit: Emit) -> None:
 def _attempt(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     """Measure one cell; an error ends that cell, not the block."""
     emit(Began(key=order.workload.key))
-    measure = {"time": _time_cell, "memory": _memory_of_cell, "energy": _energy_of_cell}[bench.job.purpose]
+    measures = {"time": _time_cell, "memory": _memory_of_cell, "loss": _losses_of_cell, "energy": _energy_of_cell}
+    measure = measures[bench.job.purpose]
     try:
         measure(order, bench, emit)
     except Exception as error:  # whatever a user's own model raises
@@ -164,14 +172,17 @@ def _attempt(order: CellOrder, bench: _Bench, emit: Emit) -> None:
         emit(CellEnded(key=order.workload.key, status=status_of(error, order.workload), reason=reason))
 
 
-def status_of(error: Exception, workload: Workload) -> CellStatus:
-    """What an error says of the cell. A compiler that is not there, or gives up, is no fault of the model."""
+def status_of(error: Exception, workload: Workload | None = None) -> CellStatus:
+    """What an error says of the cell. A compiler or an attention kernel that is not there is no fault of the model."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in str(error) for words in _OUT_OF_MEMORY_WORDS
     ):
         return "oom"
     by_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
-    return "skipped" if workload.compiled and by_compiler else "failed"
+    if workload is None:
+        return "failed"
+    no_attention = workload.attention and any(words in str(error) for words in _NO_ATTENTION_WORDS)
+    return "skipped" if no_attention or (workload.compiled and by_compiler) else "failed"
 
 
 def _time_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
@@ -230,6 +241,12 @@ def _operators(one: Round, workload: Workload) -> Operators | None:
         return None
 
 
+def _losses_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
+    workload = order.workload
+    losses = short_losses(workload, lambda seed: bench.build(workload, seed), bench.job.seed)
+    emit(ShortLossesMeasured(key=workload.key, short_losses=losses))
+
+
 def _energy_of_cell(order: CellOrder, bench: _Bench, emit: Emit) -> None:
     workload = order.workload
     idle_w = bench.idle_w  # before anything of this cell runs
@@ -259,6 +276,7 @@ def _scout(job: MeasureJob, device: Device) -> Scouted:
         s_per_activation_byte=s_per_gb / 1e9,
         energy_reason=counter.reason,
         worker_start_s=worker_start_s,
+        device_count=torch.cuda.device_count() if device == "cuda" else 1,
         facts=torch_facts(device),
     )
 

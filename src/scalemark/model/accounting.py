@@ -12,7 +12,7 @@ plus the token table V·d, the final gain d, and an untied head V·d. FLOPs of l
 those papers: norms, rotary positions, softmax, activations, the loss.
 """
 
-from scalemark.schema import Accounting, Dtype, Flops, ModelConfig, Optimizer
+from scalemark.schema import Accounting, Dtype, Flops, ModelConfig, Optimizer, Workload
 
 _MASTER_BYTES = 4
 _STATES_PER_PARAMETER = {"adamw": 2, "sgd": 0}
@@ -22,6 +22,41 @@ def params_per_block(model: ModelConfig) -> int:
     """Parameters of one transformer block, its two gains included."""
     matrices = 2 if model.activation == "relu2" else 3
     return 2 * model.d_model + 4 * model.d_model**2 + matrices * model.d_model * model.d_ff
+
+
+def account_workload(workload: Workload) -> Accounting | None:
+    """`account` of a rung's workload, with what its options change; None for a user's own task.
+
+    Micro-batches keep the activations and logits of one part at a time. Checkpointed, a block keeps its input alone,
+    and the block whose turn it is has all of its own; the head is not repeated.
+    """
+    model, batch, seq_len = workload.model, workload.batch, workload.seq_len
+    if model is None or batch is None or seq_len is None:
+        return None
+    whole = account(model, batch, seq_len, workload.dtype, workload.optimizer)
+    part = account(model, batch // workload.micro_batches, seq_len, workload.dtype, workload.optimizer)
+    changes: dict[str, object] = {"activation_bytes": part.activation_bytes, "logits_bytes": part.logits_bytes}
+    if workload.checkpointed:
+        changes["activation_bytes"] = _checkpointed_bytes(model, part)
+        changes["flops"] = whole.flops.model_copy(update={"recompute_forward_passes": repeated_share(model, whole)})
+    return whole.model_copy(update=changes)
+
+
+def repeated_share(model: ModelConfig, whole: Accounting) -> float:
+    """FLOPs that the backward pass repeats under checkpointing, over those of the forward pass.
+
+    All of a block but its last product: torch stops as soon as it has all that was kept, and nothing keeps the result.
+    """
+    last_product = 2 * model.n_layer * model.d_ff * model.d_model * whole.items
+    head = 2 * model.vocab_size * model.d_model * whole.items
+    forward = whole.flops.matmul + whole.flops.attention_full
+    return (forward - head - last_product) / forward
+
+
+def _checkpointed_bytes(model: ModelConfig, part: Accounting) -> int:
+    assert part.activation_bytes is not None
+    inputs_bytes = model.n_layer * part.items * model.d_model * _MASTER_BYTES
+    return inputs_bytes + part.activation_bytes // model.n_layer
 
 
 def account(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from scalemark.errors import InputError
 from scalemark.model.transformer import Transformer, next_token_loss
-from scalemark.schema import ModelConfig, Optimizer, TaskRef
+from scalemark.schema import Optimizer, OptimizerKernels, TaskRef, Workload
 
 Batch = tuple[Tensor, Tensor]
 PEAK_LEARNING_RATE = 1e-3
@@ -70,25 +70,31 @@ def make_optimizer(
     model: nn.Module | list[dict[str, Any]],
     learning_rate: float = PEAK_LEARNING_RATE,
     weight_decay: float = 0.0,
+    kernels: OptimizerKernels | None = None,
 ) -> torch.optim.Optimizer:
     """Plain AdamW (Loshchilov & Hutter 2019; β₂ = 0.95 as usual for language models) or plain SGD.
 
     model: all of its parameters are updated alike; or groups of parameters, as torch's optimizers take them. AdamW is
     the fused one, which goes through its tensors once: a step of a small model takes 3 to 12 % less (docs/notes.md).
+    kernels: an operator at a time instead, over all tensors (foreach) or over one after the other (for_loop).
     """
     parameters = model.parameters() if isinstance(model, nn.Module) else model
     if name == "sgd":
         return torch.optim.SGD(parameters, lr=learning_rate)
-    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
+    how = {"foreach": kernels == "foreach"} if kernels else {"fused": True}
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay, **how)
 
 
-def language_model_task(
-    config: ModelConfig, windows: Batch, batch_size: int, optimizer: Optimizer | None, seed: int = 0
-) -> Task:
-    """A rung with real tokens: windows are (inputs, targets), each (samples, seq_len) int64."""
+def language_model_task(workload: Workload, windows: Batch, seed: int = 0) -> Task:
+    """A rung with real tokens and the workload's options; windows are (inputs, targets), each (samples, seq_len) int64.
+
+    The same seed gives the same parameters whatever the options are.
+    """
+    assert workload.model and workload.batch
     torch.manual_seed(seed)
-    model = Transformer(config, windows[0].shape[1])
-    return Task(model, make_optimizer(optimizer or "sgd", model), next_token_loss, windows, batch_size=batch_size)
+    model = Transformer(workload.model, windows[0].shape[1], workload.checkpointed)
+    optimizer = make_optimizer(workload.optimizer or "sgd", model, kernels=workload.optimizer_kernels)
+    return Task(model, optimizer, next_token_loss, windows, batch_size=workload.batch)
 
 
 def load_task(reference: TaskRef, seed: int = 0) -> Task:

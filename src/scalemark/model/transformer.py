@@ -5,11 +5,14 @@
 RMSNorm (Zhang & Sennrich 2019), rotary positions (Su et al. 2021), normalised queries and keys (Henry et al. 2020),
 ReLU² (So et al. 2021) or SwiGLU (Shazeer 2020), no biases, output projections zero at the start so that each block
 begins as the identity. The first norm has no gain: it only sets the scale of the residual stream.
+
+Checkpointed (Chen et al. 2016), each block keeps its input alone and is run again in the backward pass.
 """
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the name that readers of torch code expect)
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scalemark.schema import ModelConfig
 
@@ -80,14 +83,17 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """tokens (batch, T), int64 below vocab_size -> logits (batch, T, vocab_size), for T up to `seq_len`."""
+    """tokens (batch, T), int64 below vocab_size -> logits (batch, T, vocab_size), for T up to `seq_len`.
+
+    checkpointed: trade the memory of activations for a second forward pass.
+    """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, config: ModelConfig, seq_len: int) -> None:
+    def __init__(self, config: ModelConfig, seq_len: int, checkpointed: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.checkpointed = config, checkpointed
         self.table = nn.Embedding(config.vocab_size, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = nn.RMSNorm(config.d_model)
@@ -105,9 +111,15 @@ class Transformer(nn.Module):
         cos, sin = self.cos[:seq_len], self.sin[:seq_len]
         x = F.rms_norm(self.table(tokens), (self.config.d_model,))
         for block in self.blocks:
-            x = block(x, cos, sin)
+            x = self._run(block, x, cos, sin)
         logits: Tensor = self.head(self.norm(x))
         return logits
+
+    def _run(self, block: nn.Module, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The block's output. It draws no random numbers, so none have to be kept for the second time."""
+        if self.checkpointed and torch.is_grad_enabled():
+            return checkpoint(block, x, cos, sin, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
+        return block(x, cos, sin)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def initialise(self) -> None:

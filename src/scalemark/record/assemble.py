@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from scalemark.errors import SchemaError
 from scalemark.record.ceilings import ceilings_of, utilisations
+from scalemark.record.collectives import collective_times
 from scalemark.record.control import controls_of, corrected
 from scalemark.record.noise import noise_warnings
 from scalemark.record.times import time_fields
@@ -17,6 +18,7 @@ from scalemark.schema import (
     CellEnded,
     CellPlanned,
     CellStatus,
+    CollectiveMeasured,
     Energy,
     EnergyMeasured,
     Estimate,
@@ -28,6 +30,7 @@ from scalemark.schema import (
     RunFinished,
     RunStarted,
     RunTrained,
+    ShortLossesMeasured,
     Suite,
     TrainingRun,
     WarningRaised,
@@ -65,6 +68,7 @@ def assemble(entries: Sequence[JournalEntry]) -> Suite:
         corpus=start.corpus,
         ceilings=ceilings,
         cells=cells,
+        collectives=collective_times(_of(CollectiveMeasured, entries)),
         training_runs=_training_runs(_of(RunTrained, entries)),
         workers=tuple(_of(WorkerStarted, entries)),
         warnings=(*(entry.warning for entry in _of(WarningRaised, entries)), *noise_warnings(cells, ceilings)),
@@ -109,6 +113,7 @@ def _cell(planned: CellPlanned, entries: Sequence[JournalEntry]) -> Cell:
     operators = _last(OperatorsCounted, entries)
     memory = _last(MemoryMeasured, entries)
     energy = _last(EnergyMeasured, entries)
+    losses = _last(ShortLossesMeasured, entries)
     cell = Cell(
         workload=planned.workload,
         status="ok",
@@ -118,6 +123,7 @@ def _cell(planned: CellPlanned, entries: Sequence[JournalEntry]) -> Cell:
         operators=operators.operators if operators else None,
         memory=memory.memory if memory else None,
         energy=energy.energy if energy else None,
+        short_losses=losses.short_losses if losses else None,
     )
     status, reason = _status(planned, cell, _of(CellEnded, entries))
     return cell.model_copy(update={"status": status, "reason": reason, **time_fields(cell)})
@@ -128,8 +134,11 @@ def _last(kind: type[Entry], entries: Sequence[object]) -> Entry | None:
 
 
 def _corrected(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells, those with a time also with what it is without the machine's slow moments."""
-    controls = controls_of(cells)
+    """The cells, those with a time also with what it is without the machine's slow moments.
+
+    No reference kernel runs beside the steps of a group of ranks, so those stay as measured.
+    """
+    controls = controls_of([cell for cell in cells if not cell.workload.is_parallel])
     return tuple(
         cell.model_copy(update={"corrected_s": corrected(cell, control), "control": control})
         if (control := controls.get(cell.workload.key))

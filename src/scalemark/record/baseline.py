@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scalemark.errors import InputError, SchemaError
+from scalemark.record.glance import SuiteGlance
 from scalemark.record.store import is_file_name, load_suite, save_suite
 from scalemark.schema import SCHEMA_VERSION, Cell, Suite
 
@@ -50,7 +51,7 @@ def check_usable(suite: Suite) -> None:
     for name in (suite.id, suite.machine.id):
         if not is_file_name(name):
             raise InputError(f"{name!r} cannot name a file: give a suite that scalemark wrote")
-    _creation_time(suite)
+    creation_time(suite)
 
 
 def _without_estimates(suite: Suite) -> Suite:
@@ -91,10 +92,11 @@ def _folder(results_root: Path, machine_id: str) -> Path:
 
 def _load(path: Path) -> Baseline:
     suite = load_suite(path)
-    return Baseline(path=path, suite=suite, created=_creation_time(suite))
+    return Baseline(path=path, suite=suite, created=creation_time(suite))
 
 
-def _creation_time(suite: Suite) -> datetime:
+def creation_time(suite: Suite | SuiteGlance) -> datetime:
+    """When it was made, in UTC where it does not say; raises SchemaError where that is no time."""
     try:
         created = datetime.fromisoformat(suite.created)
     except ValueError as error:

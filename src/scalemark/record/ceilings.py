@@ -75,8 +75,9 @@ def utilisations(cell: Cell, time_s: Estimate, ceilings: Ceilings, machine: Mach
     hardware = time_s.inverted(flops.hardware_flops(workload.phase))
     ceiling = ceilings.gemm_flops_per_s.get(f"{workload.device}/{workload.dtype}")
     peak = peak_of(machine, workload)
+    devices = workload.world_size if workload.device == "cuda" else 1  # ranks on a CPU share the one that was measured
     return {
-        "mfu": model.scaled(1 / ceiling.value) if ceiling else None,
-        "hfu": hardware.scaled(1 / ceiling.value) if ceiling else None,
-        "vendor_mfu": model.scaled(1 / peak.flops_per_s) if peak else None,
+        "mfu": model.scaled(1 / ceiling.value / devices) if ceiling else None,
+        "hfu": hardware.scaled(1 / ceiling.value / devices) if ceiling else None,
+        "vendor_mfu": model.scaled(1 / peak.flops_per_s / devices) if peak else None,
     }

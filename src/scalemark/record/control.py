@@ -58,7 +58,7 @@ def controls_of(cells: Sequence[Cell]) -> dict[str, ControlVariate]:
 def corrected(cell: Cell, control: ControlVariate, references_s: Mapping[Reference, float] | None = None) -> Estimate:
     """The cell's time at a moment when the reference kernels take `references_s` (by default, what this run says)."""
     typical = references_s or control.references_s
-    return median_over_blocks([_corrected_rounds_s(block, control, typical) for block in cell.blocks])
+    return median_over_blocks([corrected_rounds_s(block, control, typical) for block in cell.blocks])
 
 
 def turn_references_s(conditions: Conditions, kernel: Reference) -> list[float] | None:
@@ -69,7 +69,8 @@ def turn_references_s(conditions: Conditions, kernel: Reference) -> list[float] 
     return list(readings) if readings else None
 
 
-def _corrected_rounds_s(block: Block, control: ControlVariate, typical: Mapping[Reference, float]) -> list[float]:
+def corrected_rounds_s(block: Block, control: ControlVariate, typical: Mapping[Reference, float]) -> list[float]:
+    """The block's rounds at a moment when the reference kernels take `typical` seconds."""
     assert block.conditions is not None, "a control variate is only of cells with readings"
     factors = [1.0] * len(block.conditions.turn_lengths)
     for kernel, coefficient in control.coefficients.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from scalemark.schema import SCHEMA_VERSION, AbResult, Diff, FitResult, JournalEntry, Suite, TrainingPlan
+from scalemark.schema import SCHEMA_VERSION, AbResult, Diff, FitResult, History, JournalEntry, Suite, TrainingPlan
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # By the stem of the schema's file: what is written, and by what.
@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, tuple[str, Any]] = {
     "diff": ("what `scalemark diff --json` writes", Diff),
     "ab": ("what `scalemark ab --json` writes", AbResult),
     "fit": ("what `scalemark fit loss --json` and `fit cost --json` write", FitResult),
+    "history": ("what `scalemark history --json` writes", History),
     "plan": ("what `scalemark plan --json` writes", TrainingPlan),
 }
 

@@ -7,25 +7,23 @@ results/runs/<id>/journal.jsonl   one line per entry, on disk before the next th
                   report.md, report.html
 """
 
-import json
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from scalemark.errors import SchemaError, StoreError
-from scalemark.schema import SCHEMA_VERSION, JournalEntry, Suite
+from scalemark.record.collection import SUITE_NAME, as_written, read_one
+from scalemark.record.files import open_whole, read_bytes, why
+from scalemark.record.parse import first_problem
+from scalemark.schema import JournalEntry, Suite
 
 _ENTRIES: TypeAdapter[JournalEntry] = TypeAdapter(JournalEntry)
-_SUITE_NAME = "suite.json"
 _NUMBERS = re.compile(r"\[\n[-+.,\deE\s]+\n\s*\]")
 
 
@@ -50,7 +48,7 @@ class RunFolder:
 
     @property
     def suite_path(self) -> Path:
-        return self.path / _SUITE_NAME
+        return self.path / SUITE_NAME
 
     @property
     def checkpoints_path(self) -> Path:
@@ -88,7 +86,7 @@ class ResultsFolder:
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(
-                f"cannot write results to {self.root} ({_why(error)}): free it, or choose another results folder"
+                f"cannot write results to {self.root} ({why(error)}): free it, or choose another results folder"
             ) from error
 
     def start_run(self, run_id: str) -> RunFolder:
@@ -100,7 +98,7 @@ class ResultsFolder:
             raise StoreError(f"there is a run at {folder.path} already: start this one under another id") from error
         except OSError as error:
             raise StoreError(
-                f"cannot make {folder.path} ({_why(error)}): free it, or choose another results folder"
+                f"cannot make {folder.path} ({why(error)}): free it, or choose another results folder"
             ) from error
         return folder
 
@@ -122,7 +120,7 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(
-                f"cannot write to {self.path} ({_why(error)}): make room; what was measured so far is kept"
+                f"cannot write to {self.path} ({why(error)}): make room; what was measured so far is kept"
             ) from error
 
 
@@ -154,7 +152,7 @@ def read_journal(path: Path) -> list[JournalEntry]:
 
     Raises StoreError where the file cannot be read, SchemaError with the line number where another line is bad.
     """
-    lines = _read_bytes(path, "journal").split(b"\n")
+    lines = read_bytes(path, "journal").split(b"\n")
     unfinished = lines.pop()  # empty where the last line was ended
     if _is_entry(unfinished):
         lines.append(unfinished)
@@ -166,14 +164,14 @@ def _parse_entry(line: bytes, number: int, path: Path) -> JournalEntry:
         return _ENTRIES.validate_json(line)
     except ValidationError as error:
         raise SchemaError(
-            f"{path}, line {number}, is not a journal entry ({_first_problem(error)}): "
+            f"{path}, line {number}, is not a journal entry ({first_problem(error)}): "
             "remove that line, or read the journal with the version that wrote it"
         ) from error
 
 
 def save_suite(suite: Suite, path: Path) -> None:
     """Write the suite so that a reader sees the old file or the whole new one; raises StoreError."""
-    write_whole(_numbers_in_line(suite.model_dump_json(indent=1)) + "\n", path)
+    write_whole(_numbers_in_line(as_written(suite).model_dump_json(indent=1)) + "\n", path)
 
 
 def _numbers_in_line(indented: str) -> str:
@@ -182,56 +180,23 @@ def _numbers_in_line(indented: str) -> str:
 
 
 def write_whole(text: str, path: Path) -> None:
-    """Write through a temporary file and a rename: all of the text or nothing; raises StoreError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path} ({_why(error)}): free it, or choose another file") from error
+    """Write so that a reader sees all of the text or the old file; compressed where the name ends in .gz."""
+    with open_whole(path) as file:
+        file.write(text.encode())
 
 
 def load_suite(path: Path) -> Suite:
-    """The suite in this file, or in this run's folder.
+    """The suite in this file, in this run's folder, or of this name in a collection ('all.jsonl#ID').
 
-    Raises StoreError where there is none to read, SchemaError where it is truncated, foreign or of a newer schema.
+    Raises StoreError where there is none to read, or more than one; SchemaError where it is truncated, foreign or of a
+    newer schema.
     """
-    file = path / _SUITE_NAME if path.is_dir() else path
-    try:
-        content = json.loads(_read_bytes(file, "suite"))
-    except ValueError as error:
-        raise SchemaError(
-            f"{file} is not complete JSON: it was cut off or is no suite; restore it or measure again"
-        ) from error
-    _check_version(content, file)
-    try:
-        return Suite.model_validate(content)
-    except ValidationError as error:
-        raise SchemaError(
-            f"{file} is not a valid suite ({_first_problem(error)}): restore it or measure again"
-        ) from error
-
-
-def _check_version(content: Any, file: Path) -> None:
-    """Raises SchemaError unless this is a suite whose fields this version knows."""
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or "machine" not in content:
-        raise SchemaError(f"{file} is JSON but no scalemark suite: give a suite.json or a run's folder")
-    if version > SCHEMA_VERSION:
-        raise SchemaError(
-            f"{file} has schema version {version}, this scalemark reads up to {SCHEMA_VERSION}: upgrade scalemark"
-        )
+    return read_one(path)
 
 
 def latest_suite(results_root: Path) -> Path:
     """suite.json of the newest finished run, by run id; raises StoreError where there is none."""
-    found = sorted((results_root / "runs").glob(f"*/{_SUITE_NAME}"), key=lambda path: path.parent.name)
+    found = sorted((results_root / "runs").glob(f"*/{SUITE_NAME}"), key=lambda path: path.parent.name)
     if not found:
         raise StoreError(f"no finished run below {results_root / 'runs'}: run `pytest bench/` first, or name a suite")
     return found[-1]
@@ -240,29 +205,3 @@ def latest_suite(results_root: Path) -> Path:
 def is_file_name(text: str) -> bool:
     """Whether this is one plain name, and so cannot lead out of the folder that it is put into."""
     return bool(text) and text not in {".", ".."} and not set(text) & set('/\\:\0"')
-
-
-def _read_bytes(path: Path, noun: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise StoreError(f"there is no {noun} at {path}: {_advice(path.parent)}") from error
-    except OSError as error:
-        raise StoreError(f"cannot read the {noun} at {path} ({_why(error)}): give a file that can be read") from error
-
-
-def _advice(folder: Path) -> str:
-    if RunFolder(folder).journal_path.exists():
-        return "this run was cut off before its end; run it again"
-    return "check the path, or run `pytest bench/` to make one"
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
-
-
-def _first_problem(error: ValidationError) -> str:
-    problems: Iterable[Any] = error.errors(include_url=False, include_context=False, include_input=False)
-    first, *others = problems
-    place = ".".join(map(str, first["loc"])) or "the whole"
-    return f"{place}: {first['msg']}" + (f", and {len(others)} more" if others else "")

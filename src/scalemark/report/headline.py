@@ -52,8 +52,13 @@ def _price_sentence(tag: PriceTag) -> str:
 
 
 def _largest_step(cells: tuple[Cell, ...]) -> Cell | None:
-    steps = [cell for cell in cells if cell.workload.phase == "step" and cell.typical_s and cell.accounting]
-    return max(steps, key=lambda cell: cell.accounting.params_total if cell.accounting else 0, default=None)
+    alone = [cell for cell in cells if not cell.workload.is_parallel]
+    steps = [cell for cell in alone if cell.workload.phase == "step" and cell.typical_s and cell.accounting]
+    return max(steps, key=lambda cell: (_params(cell), not cell.workload.options), default=None)
+
+
+def _params(cell: Cell) -> int:
+    return cell.accounting.params_total if cell.accounting else 0
 
 
 def _measured_sentence(cell: Cell) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from scalemark.report.series.isoloss import contour_rows, run_rows
 from scalemark.report.series.laws import residual_rows
 from scalemark.report.series.plans import front_rows
+from scalemark.report.series.ranks import bandwidth_rows, efficiency_rows
 from scalemark.report.series.roofline import roofline_rows
 from scalemark.report.series.split import split_rows, term_rows
 from scalemark.report.series.steps import energy_rows, memory_rows, mfu_rows, step_time_rows
@@ -33,10 +34,12 @@ from scalemark.report.tables import (
     raw_table,
     repeated_table,
     residual_tables,
+    scaling_tables,
     setting_table,
     split_table,
     training_table,
     warning_table,
+    what_if_table,
 )
 from scalemark.report.tables.energy import why_no_energy
 from scalemark.schema import Analysis, LawKind
@@ -58,11 +61,14 @@ TITLES: dict[str, str] = {
     "roofline": "Roofline",
     "time-terms": "What each part of a step takes",
     "energy": "Energy per token",
+    "scaling": "Scaling efficiency",
+    "bandwidth": "Bandwidth of collectives",
     "training-loss": "Training loss",
     "isoloss": "Loss over parameters and tokens",
     **{name: f"Residuals of the {LAW_TITLES[kind].lower()}" for name, kind in RESIDUALS.items()},
 }
 FIGURE_NAMES = tuple(TITLES)
+NO_RANKS = "no step ran on several ranks, as `pytest bench/bench_distributed.py` has it."
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class Section:
 def report_sections(analysis: Analysis) -> tuple[Section, ...]:
     """All that have something to say, in reading order; the first has no heading and is the first screen."""
     suite = analysis.suite
+    ranks = scaling_tables(analysis.scaling, suite)
     drafts = (
         ("", FIRST_SCREEN, ()),
         ("What larger models cost here", (), (price_table(analysis),)),
@@ -86,7 +93,9 @@ def report_sections(analysis: Analysis) -> tuple[Section, ...]:
         ("Warnings and noise", (), (warning_table(suite), noise_table(analysis))),
         ("Cost of a training step", ("mfu", "roofline"), (cost_table(suite),)),
         ("Where the time of a step goes", ("time-terms",), (split_table(analysis),)),
+        ("What if", (), (what_if_table(analysis),)),
         ("Energy per token", ("energy",), (energy_table(suite),)),
+        ("Several ranks", ("scaling", "bandwidth"), tuple(table for table in ranks if not table.detail)),
         ("Training runs", ("training-loss", "isoloss"), (training_table(suite), repeated_table(analysis))),
         ("Laws", tuple(RESIDUALS), law_tables(analysis)),
         ("Machine", (), (machine_table(suite),)),
@@ -100,7 +109,8 @@ def report_sections(analysis: Analysis) -> tuple[Section, ...]:
 def _for_reference(analysis: Analysis) -> tuple[Table, ...]:
     suite = analysis.suite
     tables = (product_table(suite), operator_table(suite), cell_table(suite), raw_table(suite), setting_table(suite))
-    return (*residual_tables(analysis), *tables)
+    ranks = (table for table in scaling_tables(analysis.scaling, suite) if table.detail)
+    return (*residual_tables(analysis), *ranks, *tables)
 
 
 def _section(title: str, names: tuple[str, ...], tables: tuple[Table, ...], why: dict[str, str]) -> Section:
@@ -132,6 +142,8 @@ def missing_figures(analysis: Analysis) -> dict[str, str]:
         "energy": (bool(energy_rows(suite)), why_no_energy(suite)),
         "training-loss": (bool(training_curve_rows(suite)), "no run kept how its loss fell."),
         "isoloss": (bool(contour_rows(analysis) and run_rows(analysis)), _no_map(analysis)),
+        "scaling": (bool(efficiency_rows(analysis.scaling)), NO_RANKS),
+        "bandwidth": (bool(bandwidth_rows(suite)), NO_RANKS),
         **{name: _residual_reason(analysis, kind) for name, kind in RESIDUALS.items()},
     }
     return {name: reason for name, (is_drawn, reason) in reasons.items() if not is_drawn}

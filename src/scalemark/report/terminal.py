@@ -14,8 +14,10 @@ from scalemark.report.tables import (
     law_tables,
     plan_table,
     price_table,
+    scaling_table,
     training_table,
     warning_table,
+    what_if_table,
 )
 from scalemark.report.tables.plans import missing_plans_note
 from scalemark.report.tables.splits import split_summary
@@ -23,7 +25,7 @@ from scalemark.schema import Analysis
 
 _GAP = "  "
 _SHORTEST_PROSE = 24
-_NARROWEST = 40
+NARROWEST = 40
 
 
 def terminal_summary(analysis: Analysis, paths: Mapping[str, Path], width: int = 100) -> list[str]:
@@ -31,7 +33,7 @@ def terminal_summary(analysis: Analysis, paths: Mapping[str, Path], width: int =
 
     paths: what was written, by name ('suite', 'html', …).
     """
-    width = max(width, _NARROWEST)
+    width = max(width, NARROWEST)
     opening = [
         *wrap(headline(analysis), width),
         *wrap(machine_line(analysis), width),
@@ -48,6 +50,8 @@ def _tables(analysis: Analysis) -> list[Table]:
     tables = [
         cost_table(suite),
         split_summary(analysis),
+        *([scaling_table(analysis.scaling)] if analysis.scaling else []),
+        what_if_table(analysis, largest_only=True),
         training_table(suite),
         *law_tables(analysis),
         price_table(analysis),

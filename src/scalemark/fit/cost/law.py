@@ -18,7 +18,7 @@ from scalemark.stats import percentile_interval
 
 # Ends of an interval so many times apart say the order of magnitude and no more.
 VAGUE_RATIO = 3.0
-_ABOVE = 1 + 1e-9
+ABOVE = 1 + 1e-9
 # Correlation over the replicates below which two terms are one to the data.
 TRADED = -0.8
 
@@ -88,7 +88,7 @@ def _parameter(term: Term, coefficient: float, draws: Array, lowest: float) -> P
     One that is 0 in every replicate is told to be 0: of memory, nothing is fixed where no library keeps a workspace.
     """
     estimate = percentile_interval(draws, coefficient)
-    told = coefficient > lowest * _ABOVE and 0 < estimate.high <= VAGUE_RATIO * estimate.low
+    told = coefficient > lowest * ABOVE and 0 < estimate.high <= VAGUE_RATIO * estimate.low
     told = told or estimate.high == 0
     if term.rate_name and estimate.low > 0:
         rate = Estimate(value=1 / estimate.value, low=1 / estimate.high, high=1 / estimate.low, level=estimate.level)
@@ -114,7 +114,7 @@ def ceiling_notes(fitted: Fit, problem: Problem) -> tuple[str, ...]:
     held = [
         term.meaning
         for term, coefficient, bound in zip(fitted.form.terms, fitted.coefficients, lowest, strict=False)
-        if bound > 0 and coefficient <= bound * _ABOVE
+        if bound > 0 and coefficient <= bound * ABOVE
     ]
     return (f"held at the measured ceiling: {'; '.join(held)}",) if held else ()
 

@@ -13,6 +13,7 @@ from scalemark.report.charts.figure import Figure
 from scalemark.report.charts.isoloss import isoloss_figure
 from scalemark.report.charts.outputs import VEGA_LITE, theme, to_png, to_svg, to_vega_lite
 from scalemark.report.charts.plans import plan_figure
+from scalemark.report.charts.ranks import bandwidth_figure, efficiency_figure
 from scalemark.report.charts.residuals import residual_figure
 from scalemark.report.charts.split import split_figure, term_figure
 from scalemark.report.charts.training import loss_figure, training_curve_figure
@@ -24,6 +25,8 @@ __all__ = [
     "FIGURE_NAMES",
     "VEGA_LITE",
     "Figure",
+    "bandwidth_figure",
+    "efficiency_figure",
     "figures",
     "loss_figure",
     "memory_figure",
@@ -48,6 +51,8 @@ def figures(analysis: Analysis) -> tuple[Figure, ...]:
         roofline_figure(analysis),
         term_figure(analysis),
         energy_figure(analysis),
+        efficiency_figure(analysis),
+        bandwidth_figure(analysis),
         training_curve_figure(analysis.suite),
         isoloss_figure(analysis),
         *(residual_figure(analysis, kind) for kind in RESIDUALS.values()),

@@ -14,7 +14,11 @@ def roofline_rows(suite: Suite) -> list[Row]:
     to stand under, and no row. A user's own tasks are left to their table: their scale is another.
     """
     roofs = _gemms(suite) if _triad(suite) else {}
-    steps = [cell for cell in suite.cells if cell.status == "ok" and cell.workload.phase == "step"]
+    steps = [
+        cell
+        for cell in suite.cells
+        if cell.status == "ok" and cell.workload.phase == "step" and not cell.workload.options
+    ]
     known = [cell for cell in steps if cell.workload.model and cell.workload.dtype in roofs and intensity(cell)]
     return [_row(cell) for cell in sorted(known, key=lambda cell: (cell.workload.dtype, cell.workload.key))]
 

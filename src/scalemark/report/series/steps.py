@@ -120,8 +120,10 @@ def _comparable_steps(suite: Suite) -> list[Cell]:
 
 
 def _counted_steps(suite: Suite) -> list[Cell]:
-    steps = [cell for cell in suite.cells if cell.workload.phase == "step" and cell.status == "ok"]
-    return [cell for cell in steps if cell.accounting and cell.accounting.params_non_embedding > 0]
+    alone = [cell for cell in suite.cells if not cell.workload.is_parallel]
+    steps = [cell for cell in alone if cell.workload.phase == "step" and cell.status == "ok"]
+    counted = [cell for cell in steps if cell.accounting and cell.accounting.params_non_embedding > 0]
+    return [cell for cell in counted if not cell.workload.options] or counted
 
 
 def _way(cell: Cell) -> Hashable:

@@ -63,7 +63,7 @@ def _coarser(curve: Sequence[LossPoint], most: int) -> list[LossPoint]:
     before = [0, *(point.step for point in curve)]
     steps = [point.step - start for point, start in zip(curve, before, strict=False)]
     groups = [(curve[at : at + size], steps[at : at + size]) for at in range(0, len(curve), size)]
-    return [points[-1].model_copy(update={"train_loss": _mean_loss(points, weights)}) for points, weights in groups]
+    return [points[-1]._replace(train_loss=_mean_loss(points, weights)) for points, weights in groups]
 
 
 def _mean_loss(points: Sequence[LossPoint], weights: Sequence[int]) -> float:

@@ -34,7 +34,7 @@ def _operator_row(cell: Cell) -> tuple[str, ...]:
     moved_bytes = operators.bytes_read + operators.bytes_written
     flops = cell.accounting.flops.model_flops(work.phase) if cell.accounting else 0.0
     return (
-        work.rung,
+        ", ".join([work.rung, *work.options]),
         batch_of(work),
         work.dtype,
         work.optimizer or MISSING,
@@ -86,7 +86,7 @@ def _cell_row(cell: Cell) -> tuple[str, ...]:
     work = cell.workload
     return (
         work.rung,
-        f"{work.phase}, compiled" if work.compiled else work.phase,
+        ", ".join([work.phase, *work.options]),
         batch_of(work),
         work.dtype,
         work.optimizer or MISSING,

@@ -61,7 +61,7 @@ def is_cost_cell(cell: Cell) -> bool:
         cell.status == "ok"
         and work.phase == "step"
         and work.dtype == "float32"
-        and not work.compiled
+        and not work.options
         and (work.optimizer == "adamw" or work.task is not None)
     )
 

@@ -13,6 +13,7 @@ LAW_TITLES: dict[LawKind, str] = {
     "energy": "Energy law",
     "loss": "Loss law",
     "repeated_loss": "Law of repeated text",
+    "communication": "Law of communication",
 }
 MOST_ERRORS_LISTED = 6
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from scalemark.report.sampled import MOST_ROWS, evenly, some_of
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, RepeatedText, Suite, TrainingRun
 from scalemark.units import MISSING, format_amount, format_percent, format_seconds, significant
@@ -24,8 +25,29 @@ def training_table(suite: Suite) -> Table:
         Column("status", "prose"),
     )
     begun = [run for run in suite.training_runs if run.status != "skipped"]
-    runs = sorted(begun, key=lambda run: (_run_params(run), run.config.tokens, run.config.key))
-    return Table("Training runs", columns, tuple(map(_training_row, runs)), _note(suite, begun))
+    runs = by_size(begun)
+    listed = evenly(runs, MOST_ROWS)
+    note = _note(suite, begun) + some_of(len(listed), len(runs), "runs", "size and tokens")
+    if len(listed) < len(runs):
+        note += f" {_lowest(runs)} `scalemark export --format csv` writes all of them."
+    return Table("Training runs", columns, tuple(map(_training_row, listed)), note)
+
+
+def by_size(runs: Sequence[TrainingRun]) -> list[TrainingRun]:
+    """Smallest first, then by tokens; of many alike, in an order that does not hang on chance."""
+    few = len(runs) <= MOST_ROWS  # a key is a digest, which of very many runs takes seconds
+    return sorted(
+        runs, key=lambda run: (_run_params(run), run.config.tokens, run.config.key if few else run.config.seed)
+    )
+
+
+def _lowest(runs: Sequence[TrainingRun]) -> str:
+    """The best of all, since it may not be among those that are listed."""
+    losses = [(run.validation_loss, run) for run in runs if run.validation_loss is not None]
+    if not losses:
+        return ""
+    loss, run = min(losses, key=lambda pair: pair[0])
+    return f"The lowest validation loss of all is {loss:.3f} ({run.config})."
 
 
 def _note(suite: Suite, begun: Sequence[TrainingRun]) -> str:
