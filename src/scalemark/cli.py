@@ -542,7 +542,18 @@ def history(
 def _asks_for_several(suites: Sequence[str], usd_per_hour: Sequence[str]) -> bool:
     """Whether it is a comparison that is asked for, though perhaps one with too few suites."""
     names_one = any("=" in suite and not Path(suite).exists() for suite in suites)
-    return len(suites) > 1 or names_one or bool(usd_per_hour)
+    return len(suites) > 1 or names_one or bool(usd_per_hour) or _holds_several(suites)
+
+
+def _holds_several(suites: Sequence[str]) -> bool:
+    """Whether what is named is a collection of more than one suite."""
+    from itertools import islice
+
+    from scalemark.record.collection import read_suites
+    from scalemark.versus.asked import is_collection
+
+    paths = [Path(suite) for suite in suites if is_collection(Path(suite))]
+    return len(list(islice(read_suites(paths, []), 2))) > 1
 
 
 def _report_comparison(

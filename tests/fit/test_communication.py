@@ -100,3 +100,13 @@ def test_bus_bandwidth_is_that_of_the_link_whatever_the_operation_and_the_group(
     slow = Estimate(value=2.0, low=1.0, high=4.0)
     one = networks.measured(without_latency, [2], [2**20])[0].model_copy(update={"time_s": slow})
     assert one.bus_bytes_per_s.low == pytest.approx(2**20 / 4)
+
+
+def test_noise_never_makes_a_link_infinitely_fast():
+    """Messages too small to tell bandwidth: the interval ends at ten times the fastest, and is said to be open."""
+    noisy = Network(Link(1e-3, 1e9), ONE_NODE.between, noise=0.5)
+    times = of("all_reduce", networks.measured(noisy, [2], SIZES[:3]))
+    bandwidth = parameter(fit_collective(times), "bandwidth")
+    fastest = max(one.bus_bytes_per_s.value for one in times)
+    assert bandwidth.estimate.high == pytest.approx(10 * fastest)
+    assert not bandwidth.identified

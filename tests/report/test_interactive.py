@@ -9,7 +9,8 @@ from scalemark.schema import Analysis
 
 Layer = dict[str, Any]
 BARS = "where-time-goes"
-ZOOMABLE = [name for name in FIGURE_NAMES if name != BARS]
+# Models and numbers of ranks are categories.
+ZOOMABLE = [name for name in FIGURE_NAMES if name not in (BARS, "scaling")]
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 
 from scalemark.report.charts import FIGURE_NAMES, figures, to_svg
 from scalemark.report.markdown import markdown_table
+from scalemark.report.sections import report_sections
 from scalemark.report.series.ranks import efficiency_rows
-from scalemark.report.tables import report_tables
 from scalemark.report.tables.ranks import bandwidth_table, forecast_table, scaling_table, scaling_tables
 from scalemark.report.terminal import terminal_summary
 from scalemark.schema import Analysis
@@ -50,7 +50,7 @@ def test_every_message_is_a_row_with_its_bus_bandwidth(analysis):
 
 
 def test_the_report_and_the_terminal_have_them(analysis):
-    titles = [table.title for table in report_tables(analysis)]
+    titles = [table.title for section in report_sections(analysis) for table in section.tables]
     assert "Training steps on several ranks" in titles and "Collective operations" in titles
     assert any("on several ranks" in line for line in terminal_summary(analysis, {}))
 

@@ -8,9 +8,11 @@ from scalemark.report.ticks import (
     Axis,
     amount_axis,
     bytes_axis,
+    bytes_rate_axis,
     flops_axis,
     label_expression,
     loss_axis,
+    ratio_axis,
     seconds_axis,
     unit_sizes,
 )
@@ -69,6 +71,8 @@ def test_a_label_is_looked_up_by_its_value() -> None:
         (bytes_axis, {0: "0", 1536: "1.5 KiB", 3 * 2.0**30: "3 GiB"}),
         (flops_axis, {1e15: "1 PFLOP", 2.5e12: "2.5 TFLOP"}),
         (loss_axis, {1.23: "1.23", 0.2 + 0.1: "0.3"}),
+        (bytes_rate_axis, {2.5e9: "2.5 GB/s"}),
+        (ratio_axis, {2.5: "2.5×"}),
         (seconds_axis, {0: "0", 2.3e-3: "2.3 ms", 90.0: "1.5 min", 5400.0: "1.5 h", 86400.0 * 1234: "1,234 d"}),
     ],
 )

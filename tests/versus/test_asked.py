@@ -6,6 +6,7 @@ import pytest
 from contending import gpu_suite, machine_suite
 
 from scalemark.errors import InputError, StoreError
+from scalemark.record.collection import write_collection
 from scalemark.record.store import save_suite
 from scalemark.schema import Contender, Suite
 from scalemark.versus.asked import Asked, contenders_asked, parse_prices, parse_suite, with_names
@@ -55,6 +56,16 @@ def test_suites_are_read_named_and_priced(paths: tuple[Path, Path]) -> None:
     laptop, gpu = contenders_asked([f"laptop={paths[0]}", str(paths[1])], ["laptop=0.05"])
     assert (laptop.name, laptop.usd_per_hour, laptop.suite.id) == ("laptop", 0.05, "machine-0")
     assert (gpu.name, gpu.usd_per_hour) == ("Test GPU", None)
+
+
+def test_a_collection_stands_for_all_of_its_suites_and_a_name_for_one(tmp_path: Path) -> None:
+    both = tmp_path / "both.jsonl"
+    write_collection([machine_suite(), gpu_suite()], both)
+    assert [one.name for one in contenders_asked([str(both)])] == ["Test CPU, 2 cores", "Test GPU"]
+    one, other = contenders_asked([f"a={both}#gpu", f"b={both}#machine-0"])
+    assert (one.suite.id, other.suite.id) == ("gpu", "machine-0")
+    with pytest.raises(InputError, match=r"holds several suites: name one, as in a=.*both\.jsonl#ID"):
+        contenders_asked([f"a={both}", f"b={both}#gpu"])
 
 
 def test_one_suite_twice_is_refused_unless_other_steps_of_it_are_meant(paths: tuple[Path, Path]) -> None:

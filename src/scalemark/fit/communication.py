@@ -33,6 +33,8 @@ REPLICATES = 200
 FEWEST_MESSAGES = 3
 # An interval needs no more than this of a replicate; and of a share that nothing tells, the ends must lie inside it.
 _DRAWN_SETTLED, _ENDS = 1e-2, 0.1
+# No link is taken to be more than so many times as fast as the fastest message went; else noise would make it infinite.
+_LINK_BEYOND = 10.0
 _PASSES: dict[Collective, int] = {"all_reduce": 2, "all_gather": 1, "reduce_scatter": 1}
 
 
@@ -63,16 +65,17 @@ def fit_collective(times: Sequence[CollectiveTime], seed: int = 0) -> Law:
     messages = [Message(one.world_size, one.message_bytes) for one in times]
     quantities, values = terms(first.operation, messages), np.array([one.time_s.value for one in times])
     told = len({one.world_size for one in times}) > 1
-    coefficients = _solve(quantities, values, told)
+    lowest = np.array([0.0, 0.0, 1 / (_LINK_BEYOND * max(one.bus_bytes_per_s.value for one in times))])
+    coefficients = _solve(quantities, values, lowest, told)
     log_residuals = np.log(quantities @ coefficients / values)
     sd = residual_sd(log_residuals, int(np.count_nonzero(coefficients)))
-    draws = _draws(quantities, times, told, seed)
+    draws = _draws(quantities, times, lowest, told, seed)
     return Law(
         kind="communication",
         form=FORM,
         unit="s",
         subject=f"{first.operation} over {first.backend}, {'one node' if first.n_nodes == 1 else 'several nodes'}",
-        parameters=_parameters(coefficients, draws, told),
+        parameters=_parameters(coefficients, draws, lowest[2], told),
         domain={
             "world_size": range_of(np.array([one.world_size for one in times])),
             "message_bytes": range_of(np.array([one.message_bytes for one in times])),
@@ -95,36 +98,37 @@ def _check(times: Sequence[CollectiveTime]) -> None:
     assert len({(one.operation, one.n_nodes > 1) for one in times}) == 1, "one operation on one kind of links"
 
 
-def _solve(quantities: Array, values: Array, told: bool, settled: float = SETTLED) -> Array:
+def _solve(quantities: Array, values: Array, lowest: Array, told: bool, settled: float = SETTLED) -> Array:
     """Overhead, latency, seconds per byte; overhead 0 where nothing tells it from latency."""
     used = quantities if told else quantities * np.array([0.0, 1.0, 1.0])
-    coefficients = solve(used, values, np.zeros(3), settled)
+    coefficients = solve(used, values, lowest, settled)
     return np.where(used.any(axis=0), coefficients, 0.0)
 
 
-def _draws(quantities: Array, times: Sequence[CollectiveTime], told: bool, seed: int) -> Array:
+def _draws(quantities: Array, times: Sequence[CollectiveTime], lowest: Array, told: bool, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     values = np.array([one.time_s.value for one in times])
     sds = np.array([max(0.0, np.log(one.time_s.high / one.time_s.low)) / (2 * 1.645) for one in times])
-    return np.stack([_draw(quantities, values, sds, told, rng) for _ in range(REPLICATES)])
+    return np.stack([_draw(quantities, values, sds, lowest, told, rng) for _ in range(REPLICATES)])
 
 
-def _draw(quantities: Array, values: Array, sds: Array, told: bool, rng: np.random.Generator) -> Array:
+def _draw(quantities: Array, values: Array, sds: Array, lowest: Array, told: bool, rng: np.random.Generator) -> Array:
     rows = rng.integers(len(values), size=len(values))
     while len(np.unique(quantities[rows, 2])) < 2:  # one message, again and again, is no sample
         rows = rng.integers(len(values), size=len(values))
     moved = values[rows] * np.exp(sds[rows] * rng.standard_normal(len(rows)))
-    drawn = _solve(quantities[rows], moved, told, _DRAWN_SETTLED)
+    drawn = _solve(quantities[rows], moved, lowest, told, _DRAWN_SETTLED)
     if not told:  # any share of what a call takes may be overhead, none of it and all of it among them
         share, rounds = np.clip(rng.uniform(-_ENDS, 1 + _ENDS), 0.0, 1.0), quantities[0, 1]
         drawn = np.array([share * rounds * drawn[1], (1 - share) * drawn[1], drawn[2]])
     return drawn
 
 
-def _parameters(coefficients: Array, draws: Array, told: bool) -> tuple[Parameter, ...]:
+def _parameters(coefficients: Array, draws: Array, least_per_byte: float, told: bool) -> tuple[Parameter, ...]:
+    """Bandwidth is not identified where its bound holds one replicate in twenty or more."""
     _, latency, per_byte = coefficients
-    tiny = np.finfo(float).tiny
-    bandwidth = percentile_interval(1 / np.maximum(draws[:, 2], tiny), 1 / max(per_byte, tiny))
+    bandwidth = percentile_interval(1 / draws[:, 2], 1 / per_byte)
+    at_bound = float(np.mean(draws[:, 2] <= least_per_byte * 1.001))
     overhead = Parameter(
         name="overhead",
         estimate=percentile_interval(draws[:, 0], coefficients[0]),
@@ -146,7 +150,7 @@ def _parameters(coefficients: Array, draws: Array, told: bool) -> tuple[Paramete
             estimate=bandwidth,
             unit="bytes/s",
             meaning="of one rank's link, data going round a ring",
-            identified=per_byte > 0,
+            identified=at_bound < 0.05,
         ),
     )
 

@@ -244,11 +244,18 @@ def _next(spread: Sequence[Cell], cells: Sequence[Cell], laws: Laws) -> list[Sca
 
 
 def _forecast(cell: Cell, world_size: int, laws: Laws, reference: Cell | None) -> ScalingForecast | None:
-    step_s = forecast_step_s(cell, world_size, laws)
+    step_s, weak = forecast_step_s(cell, world_size, laws), _efficiency(cell, reference, 1)
     if step_s is None:
         return None
-    weak = step_s.inverted(reference.time_s.value) if reference and reference.time_s else None
-    return ScalingForecast(workload=on_ranks(cell.workload, world_size), step_s=step_s, weak=weak)
+    then = _then(weak, cell.time_s, step_s) if weak and cell.time_s else None
+    return ScalingForecast(workload=on_ranks(cell.workload, world_size), step_s=step_s, weak=then)
+
+
+def _then(weak: Estimate, step_s: Estimate, forecast_s: Estimate) -> Estimate:
+    """Efficiency at a forecast: what it is now, times how much longer the step becomes."""
+    value = weak.value * step_s.value / forecast_s.value
+    factor = float(np.exp(np.hypot(_log_half_width(weak), _log_half_width(forecast_s))))
+    return Estimate(value=value, low=value / factor, high=value * factor)
 
 
 def _largest(spread: Sequence[Cell]) -> list[Cell]:

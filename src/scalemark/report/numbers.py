@@ -129,6 +129,8 @@ def fitted_range(law: Law) -> str:
 
 
 def _span(name: str, span: Range) -> str:
+    if name == "world_size":
+        return f"{span.low:.0f}" if span.low == span.high else f"{span.low:.0f} to {span.high:.0f}"
     by_unit = name.endswith(("_s", "_bytes"))
     low, high = (quantity(name, end) if by_unit else format_amount(end) for end in (span.low, span.high))
     return f"{low} to {high}"

@@ -72,7 +72,7 @@ def bytes_axis(values: list[float]) -> Axis:
 def ratio_axis(values: list[float]) -> Axis:
     """How many times one thing is another: '5×'."""
     choices = [_one_two_five, _decades, _finer_steps, _even]
-    return _axis(values, choices, lambda value: f"{significant(value, _digits(value))}×")
+    return _axis(values, choices, lambda value: f"{significant(value, _digits(value))}×", ((1.0, "×"),))
 
 
 def usd_axis(values: list[float]) -> Axis:
@@ -83,7 +83,8 @@ def usd_axis(values: list[float]) -> Axis:
 
 def bytes_rate_axis(values: list[float]) -> Axis:
     """Bandwidths, marked at powers of ten."""
-    return _axis(values, [_one_two_five, _decades, _even], lambda value: format_count(value, "B/s", _digits(value)))
+    choices = [_one_two_five, _decades, _even]
+    return _axis(values, choices, lambda value: format_count(value, "B/s", _digits(value)), _multiples("B/s"))
 
 
 def loss_axis(values: list[float]) -> Axis:
@@ -207,7 +208,7 @@ def label_expression(axis: Axis) -> str:
 def _any_label(axis: Axis) -> str:
     """Vega expression of any value with four digits at most, in the largest unit of which it has one or more."""
     *larger, (_, smallest) = [
-        (size * (1 - 1e-9), f"format(datum.value / {size!r}, ',.4~r') + '{' ' * bool(unit)}{unit}'")
+        (size * (1 - 1e-9), f"format(datum.value / {size!r}, ',.4~r') + '{' ' * (unit not in ('', '×'))}{unit}'")
         for size, unit in sorted(axis.units, reverse=True)
     ]
     steps = "".join(f"datum.value >= {least!r} ? {text} : " for least, text in larger)

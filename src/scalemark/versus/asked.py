@@ -3,16 +3,18 @@
 results/runs/a             named after its machine, and by what differs where machines are one
 laptop=results/runs/a      named
 half=results/runs/a:bfloat16:compiled    its training steps in bfloat16, compiled
+all.jsonl                  every suite of a collection; all.jsonl#ID is one of them
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from scalemark.errors import InputError
+from scalemark.record.collection import COLLECTION_ENDINGS, read_suites
 from scalemark.record.store import load_suite
 from scalemark.schema import Contender
 
@@ -39,14 +41,29 @@ class Asked:
 
 def contenders_asked(suites: Sequence[str], usd_per_hour: Sequence[str] = ()) -> tuple[Contender, ...]:
     """The suites read, each with its name and its price; raises InputError or StoreError."""
-    if len(suites) < 2:
+    named = [contender for text in suites for contender in _read(parse_suite(text))]
+    if len(named) < 2:
         raise InputError("a comparison takes two suites or more: name another")
-    asked = [parse_suite(text) for text in suites]
-    named = [Contender(name=one.name or "", suite=load_suite(one.path), **one.choices) for one in asked]
     _refuse_twice(named)
     contenders = with_names(named)
     prices = parse_prices(usd_per_hour, [contender.name for contender in contenders])
     return tuple(one.model_copy(update={"usd_per_hour": prices.get(one.name)}) for one in contenders)
+
+
+def _read(asked: Asked) -> Iterator[Contender]:
+    """The suite; of a whole collection, all of them."""
+    if not is_collection(asked.path):
+        yield Contender(name=asked.name or "", suite=load_suite(asked.path), **asked.choices)
+        return
+    if asked.name:
+        raise InputError(f"{asked.path} holds several suites: name one, as in {asked.name}={asked.path}#ID")
+    for _, suite in read_suites([asked.path], []):
+        yield Contender(name="", suite=suite, **asked.choices)
+
+
+def is_collection(path: Path) -> bool:
+    """Whether it is a file that `scalemark merge` wrote, and not one suite of it."""
+    return path.is_file() and path.name.endswith(COLLECTION_ENDINGS)
 
 
 def parse_suite(text: str) -> Asked:

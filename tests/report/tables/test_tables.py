@@ -1,6 +1,7 @@
 import factories
 import pytest
 
+from scalemark.report.sections import report_sections
 from scalemark.report.tables import (
     Column,
     Table,
@@ -12,7 +13,6 @@ from scalemark.report.tables import (
     operator_table,
     price_table,
     product_table,
-    report_tables,
     training_table,
     warning_table,
 )
@@ -35,6 +35,11 @@ from scalemark.units import significant
 def column(table: Table, title: str) -> list[str]:
     place = [column.title for column in table.columns].index(title)
     return [row[place] for row in table.rows]
+
+
+def titles_of(analysis: Analysis) -> list[str]:
+    """Of every table that the report has, in reading order."""
+    return [table.title for section in report_sections(analysis) for table in section.tables]
 
 
 def with_cells(*cells: Cell) -> Suite:
@@ -136,7 +141,7 @@ def test_operators_of_a_step_stand_with_their_bytes_and_flops_per_byte() -> None
 
 
 def test_a_suite_without_sweep_or_operators_has_no_empty_tables(analysis: Analysis) -> None:
-    assert not {"Matrix products", "Operators of a training step"} & {t.title for t in report_tables(analysis)}
+    assert not {"Matrix products", "Operators of a training step"} & set(titles_of(analysis))
 
 
 def test_every_cell_is_listed_with_its_mfu() -> None:
@@ -298,7 +303,7 @@ def test_an_unknown_fact_of_the_machine_is_unknown_and_not_zero() -> None:
 
 
 def test_a_suite_in_which_nothing_was_measured_still_makes_tables(bare_analysis: Analysis) -> None:
-    titles = [table.title for table in report_tables(bare_analysis)]
+    titles = titles_of(bare_analysis)
     assert "Cost of a training step" not in titles
     assert {"Machine", "Step time law", "Warnings", "Settings"} <= set(titles)
 

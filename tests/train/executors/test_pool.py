@@ -1,13 +1,14 @@
 """What is lost is begun again, what was done is not, and nothing is begun for ever."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 
 import pytest
 
 from scalemark.errors import DeviceError, ScalemarkError
 from scalemark.process import Began, Death, Message, Refused
 from scalemark.schema import RunTrained, TaskRef, TrainingConfig, TrainingRun
+from scalemark.train.executors import pool as pool_module
 from scalemark.train.executors.pool import Ended, LostError, Pool
 from scalemark.train.jobs import RunOrder, TokenFiles, TrunkJob
 
@@ -39,13 +40,12 @@ def job(*names: str, budget_s: float = 100.0) -> TrunkJob:
     return TrunkJob(orders=orders, files=TokenFiles(train_path="", validation_path=""), budget_s=budget_s)
 
 
-def does(n_runs: int, then: str | None = None, takes_s: float = 0.0) -> Act:
-    """The first runs of the job, after so long, and then it is lost for this reason, or done."""
+def does(n_runs: int, then: str | None = None) -> Act:
+    """The first runs of the job, and then it is lost for this reason, or done."""
 
     def act(job: TrunkJob) -> Iterator[Message]:
         for order in job.orders[:n_runs]:
             yield Began(key=order.key)
-            time.sleep(takes_s)
             yield RunTrained(run=TrainingRun(config=order.config, status="ok"))
         if then:
             raise LostError(Death(job.orders[-1].key, "failed", then))
@@ -89,15 +89,21 @@ def test_a_loss_after_the_last_run_costs_nothing() -> None:
     assert (ended.death, trained, len(seat.given)) == (None, ["a-1"], 1)
 
 
-def test_the_time_that_a_lost_attempt_took_is_off_the_budget_and_the_queue_before_it_is_not() -> None:
-    def waits_long_first(job: TrunkJob) -> Iterator[Message]:
-        time.sleep(0.5)
-        yield from does(1, "lost", takes_s=0.1)(job)
+def test_the_time_that_a_lost_attempt_took_is_off_the_budget_and_the_queue_before_it_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = [1000.0]
+    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
-    seat = ActingSeat(waits_long_first, does(1))
+    def waits_and_works(job: TrunkJob) -> Iterator[Message]:
+        now_s[0] += 500.0
+        yield Began(key=job.orders[0].key)
+        now_s[0] += 30.0
+        yield from does(1, "lost")(job)
+
+    seat = ActingSeat(waits_and_works, does(1))
     all_of([seat], job("a", "b", budget_s=100.0))
-    spent_s = 100.0 - seat.given[1].budget_s
-    assert 0.1 <= spent_s < 0.5
+    assert [given.budget_s for given in seat.given] == [100.0, 70.0]
 
 
 def test_losses_are_counted_job_by_job() -> None:

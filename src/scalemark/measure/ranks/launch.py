@@ -10,6 +10,7 @@ cell that was running ends with the rank and the reason, and so does this worker
 
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -45,9 +46,12 @@ def work(job: GroupJob, emit: Emit) -> None:
     """Launch the ranks and wait for them; ends this process where one of them was lost."""
     relay = Relay(job, emit)
     os.environ.update(relay.environment)
+    agents_folder = tempfile.mkdtemp(prefix="scalemark_ranks_")
     try:
-        elastic_launch(_config(job), sys.executable)("-u", "-m", RANK_MODULE)
+        elastic_launch(_config(job, agents_folder), sys.executable)("-u", "-m", RANK_MODULE)
+        shutil.rmtree(agents_folder, ignore_errors=True)
     except ChildFailedError as error:
+        shutil.rmtree(agents_folder, ignore_errors=True)
         time.sleep(LAST_WORDS_S)
         signals = {rank: -one.exitcode for rank, one in error.failures.items() if one.exitcode < 0}
         status, reason = cause(relay.failures, signals, relay.hung, job.timeout_s)
@@ -57,7 +61,7 @@ def work(job: GroupJob, emit: Emit) -> None:
         os._exit(GROUP_LOST)
 
 
-def _config(job: GroupJob) -> LaunchConfig:
+def _config(job: GroupJob, folder: str) -> LaunchConfig:
     """One node, a rendezvous on a port that the system chooses, no second try: the campaign decides what goes on."""
     return LaunchConfig(
         min_nodes=1,
@@ -69,7 +73,7 @@ def _config(job: GroupJob) -> LaunchConfig:
         local_addr="localhost",
         max_restarts=0,
         monitor_interval=MONITOR_INTERVAL_S,
-        logs_specs=DefaultLogsSpecs(log_dir=tempfile.mkdtemp(prefix="scalemark_ranks_")),
+        logs_specs=DefaultLogsSpecs(log_dir=folder),
     )
 
 

@@ -1,6 +1,6 @@
 """Every table of a report as formatted text, built once and drawn as Markdown, HTML or plain text.
 
-    Analysis ─> report_tables ─> Table, Table, … ─> markdown | html | terminal
+    Analysis ─> sections ─> Table, Table, … ─> markdown | html | terminal
 
 A law's parameter never appears without its interval, a prediction never without its distance from what was fitted.
 """
@@ -21,7 +21,6 @@ from scalemark.report.tables.table import UNAVAILABLE, Column, Table
 from scalemark.report.tables.training import repeated_table, run_model, training_table
 from scalemark.report.tables.verdicts import diff_table
 from scalemark.report.tables.what_if import what_if_table
-from scalemark.schema import Analysis
 
 __all__ = [
     "LAW_TITLES",
@@ -45,7 +44,6 @@ __all__ = [
     "product_table",
     "raw_table",
     "repeated_table",
-    "report_tables",
     "residual_tables",
     "run_model",
     "scaling_table",
@@ -56,33 +54,3 @@ __all__ = [
     "warning_table",
     "what_if_table",
 ]
-
-
-def report_tables(analysis: Analysis) -> tuple[Table, ...]:
-    """All tables that have something to say, in reading order; those for reference come last."""
-    suite = analysis.suite
-    ranks = scaling_tables(analysis.scaling, suite)
-    tables = (
-        price_table(analysis),
-        plan_table(analysis),
-        diff_table(analysis),
-        warning_table(suite),
-        cost_table(suite),
-        split_table(analysis),
-        what_if_table(analysis),
-        energy_table(suite),
-        *(table for table in ranks if not table.detail),
-        training_table(suite),
-        repeated_table(analysis),
-        *law_tables(analysis),
-        noise_table(analysis),
-        machine_table(suite),
-        *residual_tables(analysis),
-        *(table for table in ranks if table.detail),
-        product_table(suite),
-        operator_table(suite),
-        cell_table(suite),
-        raw_table(suite),
-        setting_table(suite),
-    )
-    return tuple(table for table in tables if table.rows or table.note)
