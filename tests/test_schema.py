@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from scalemark.benchmarks import on_ranks
 from scalemark.model.ladder import find_rung
-from scalemark.schema import Workload
+from scalemark.schema import Machine, Workload
 
 STEP = {"phase": "step", "model": find_rung("d4w256"), "batch": 4, "seq_len": 256, "optimizer": "adamw"}
 
@@ -46,3 +46,9 @@ def test_each_group_comes_with_one_rank_that_has_its_batch_and_one_that_has_all(
     assert found == {("ddp", 1, 2), ("ddp", 1, 4), ("ddp", 1, 8)} | {
         (name, size, 2 * size) for name in ("ddp", "fsdp") for size in (2, 4)
     }
+
+
+def test_a_machine_is_summed_up_by_what_is_known_of_it() -> None:
+    known = Machine(id="a", identity={"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 24 * 2**30, "torch": "2.13.0"})
+    assert known.summary == "AMD EPYC, 2 cores, 24.0 GiB, torch 2.13.0"
+    assert Machine(id="b", identity={"cpu": None, "torch": "2.13.0"}).summary == "unknown device, torch 2.13.0"

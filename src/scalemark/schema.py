@@ -757,11 +757,12 @@ class Machine(Frozen):
 
     @property
     def summary(self) -> str:
-        """One line for people: 'AMD EPYC, 2 cores, 23.5 GiB, torch 2.13.0'."""
+        """One line for people: 'AMD EPYC, 2 cores, 23.5 GiB, torch 2.13.0', without what is not known."""
         facts = self.identity
-        gib = float(facts.get("memory_bytes") or 0) / 2**30
-        device = facts.get("gpu") or facts.get("cpu")
-        return f"{device}, {facts.get('cores')} cores, {gib:.1f} GiB, torch {facts.get('torch')}"
+        known = (facts.get("cores"), float(facts.get("memory_bytes") or 0) / 2**30, facts.get("torch"))
+        written = ("{} cores", "{:.1f} GiB", "torch {}")
+        device = facts.get("gpu") or facts.get("cpu") or "unknown device"
+        return ", ".join([str(device), *(text.format(fact) for text, fact in zip(written, known, strict=True) if fact)])
 
 
 class GemmRate(Frozen):

@@ -309,6 +309,14 @@ def test_what_neither_run_had_time_for_is_not_compared() -> None:
     assert not [c for c in diff.comparisons if c.subject == KEY and c.metric == "time_s"]
 
 
+def test_a_cell_that_the_base_never_asked_for_and_the_new_run_had_no_time_for_is_not_compared() -> None:
+    without = BASE.model_copy(update={"cells": tuple(c for c in BASE.cells if c.workload.key != KEY)})
+    diff = compare(without, with_cell(make_suite("new"), **unmeasured("skipped")))
+    assert KEY not in {c.subject for c in diff.comparisons if c.metric == "time_s"}
+    out_of_memory = compare(without, with_cell(make_suite("new"), **unmeasured("oom")))
+    assert the(out_of_memory, "time_s").verdict == "incomparable"
+
+
 def test_a_run_that_was_narrowed_down_misses_nothing_that_it_did_not_ask_for() -> None:
     settings = BASE.settings.model_copy(update={"selection": "step"})
     part = BASE.model_copy(update={"cells": BASE.cells[:3], "training_runs": (), "settings": settings})

@@ -17,7 +17,7 @@ import numpy as np
 from scalemark.diff.family import Candidate, Judged, judge_suite, standard_error
 from scalemark.diff.machines import Machines
 from scalemark.diff.noise import RunToRun, mean_over_cells, repeated_logs, run_to_run
-from scalemark.diff.presence import both_skipped, judge_presence
+from scalemark.diff.presence import neither_tried, judge_presence
 from scalemark.diff.verdict import MARGIN_FLOOR, TIME_MARGIN, judge_ratio, ratio_of
 from scalemark.schema import Cell, Comparison, Energy, Estimate, Reference, VerdictName
 
@@ -64,7 +64,7 @@ def compare_measured(
     energies = [pair for key in keys if (pair := _energy_pair(base.get(key), new.get(key)))]
     pairs, energies = _with_noise(pairs, base, TIME), _with_noise(energies, base, ENERGY)
     for key in keys:
-        if not any(pair.key == key for pair in pairs) and not both_skipped(base.get(key), new.get(key)):
+        if not any(pair.key == key for pair in pairs) and not neither_tried(base.get(key), new.get(key)):
             found[key].append(_only_one(key, base.get(key), new.get(key), machines))
     on_one_device = [pair for pair in pairs if not base[pair.key].workload.is_parallel]
     for comparison in _judged([*pairs, *energies], _all_cells(on_one_device, base), machines, margin):

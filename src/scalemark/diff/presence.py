@@ -29,9 +29,9 @@ def judge_presence(
     return ("regressed" if before.status == "ok" else "same"), status_text(after)
 
 
-def both_skipped(before: Cell | TrainingRun | None, after: Cell | TrainingRun | None) -> bool:
-    """Whether neither side had time for it."""
-    return before is not None and after is not None and before.status == after.status == "skipped"
+def neither_tried(before: Cell | TrainingRun | None, after: Cell | TrainingRun | None) -> bool:
+    """Whether each side does not have it or had no time for it: then there is nothing to say."""
+    return all(one is None or one.status == "skipped" for one in (before, after))
 
 
 def status_text(measured: Cell | TrainingRun | None) -> str | None:
