@@ -17,7 +17,7 @@ import numpy as np
 from scalemark.diff.family import Candidate, Judged, judge_suite, standard_error
 from scalemark.diff.machines import Machines
 from scalemark.diff.noise import RunToRun, mean_over_cells, repeated_logs, run_to_run
-from scalemark.diff.presence import neither_tried, judge_presence
+from scalemark.diff.presence import judge_presence, neither_tried
 from scalemark.diff.verdict import MARGIN_FLOOR, TIME_MARGIN, judge_ratio, ratio_of
 from scalemark.schema import Cell, Comparison, Energy, Estimate, Reference, VerdictName
 
