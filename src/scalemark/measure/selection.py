@@ -190,7 +190,8 @@ def plan_campaign(
     left. Of steps that cost alike, those that span the widest range come first: a GPU spends as long on a small model
     as on a large one, and small ones alone would tell it nothing but the cost of launching kernels.
 
-    wanted: keys of cells that come before all others, since a baseline has them.
+    wanted: keys of cells that a baseline has. They come before all others where there is time for all of them; a part
+    would be what costs least and not what laws need.
     """
     workloads = list(workloads)
     energy = scouted.energy_reason is None
@@ -199,7 +200,7 @@ def plan_campaign(
     fitting = [cell for cell in cells if _obstacle(cell, scouted) is None]
     worker_s = scouted.worker_start_s + WORKER_END_S
     left_s = budget_s - worker_s - n_blocks * (worker_s + KERNELS_S) - (worker_s + ENERGY_PASS_S if energy else 0.0)
-    chosen = _cheapest([cell for cell in fitting if cell.workload.key in wanted], WANTED_SLACK * left_s, energy)
+    chosen = _all_or_none([cell for cell in fitting if cell.workload.key in wanted], WANTED_SLACK * left_s, energy)
     chosen += _choose([cell for cell in fitting if cell not in chosen], chosen, left_s, energy, worker_s)
     ruled_out = [_ruled_out(cell, scouted) for cell in cells if cell not in chosen]
     n_blocks = max((cell.n_blocks for cell in chosen), default=n_blocks)
@@ -289,6 +290,10 @@ def _cheapest(cells: Sequence[PlannedCell], left_s: float, energy: bool) -> list
     """The longest run of cells, from the cheapest up, that the time holds."""
     ends = accumulate(_least_s(cell, energy) for cell in cells)
     return [cell for cell, end_s in zip(cells, ends, strict=True) if end_s <= left_s]
+
+
+def _all_or_none(cells: list[PlannedCell], left_s: float, energy: bool) -> list[PlannedCell]:
+    return cells if sum(_least_s(cell, energy) for cell in cells) <= left_s else []
 
 
 def _ruled_out(cell: PlannedCell, scouted: Scouted) -> CellPlanned:
