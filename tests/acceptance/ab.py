@@ -40,7 +40,7 @@ from scalemark.schema import AbPair, AbResult, ModelConfig, VerdictName, Workloa
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 PHASES = Path("src/scalemark/measure/phases.py")
-PLACE = "        self.update()\n\n    @torch.inference_mode"
+PLACE = "        self.update()\n\n    def _parts"
 RESAMPLED = 1000
 TRUTH_SECONDS = 10.0
 IDENTICAL = "identical"
