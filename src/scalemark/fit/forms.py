@@ -88,6 +88,7 @@ class PowerSum:
     bounds: tuple[Array, Array]
 
     def linearise(self, theta: Array) -> tuple[Array, Array]:
+        """Residuals of log loss, shape (problems, rows), and their Jacobian, (problems, parameters, rows), at theta."""
         parts = [term.value(theta) for term in self.terms]
         total = sum(parts[1:], start=parts[0])
         jacobian = np.zeros((len(theta), theta.shape[1], len(self.log_loss)))

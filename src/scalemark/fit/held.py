@@ -139,6 +139,7 @@ class Held:
         return theta
 
     def linearise(self, held: Array) -> tuple[Array, Array]:
+        """The problem's residuals and their Jacobian along what is free, by the chain rule."""
         residuals, jacobian = self.problem.linearise(self.whole(held))
         index, partner = self.quantity.index, self.quantity.partner
         if partner is not None:

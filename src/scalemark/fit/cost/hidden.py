@@ -50,6 +50,7 @@ class Hidden:
         return covered_by(self.predicted, self.measured)
 
     def as_holdout(self, variable: str) -> Holdout:
+        """For the record of a law; variable: what the hidden rows exceed `above` in."""
         return Holdout(
             variable=variable,
             above=self.above,

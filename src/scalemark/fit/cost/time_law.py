@@ -35,6 +35,7 @@ class Timed:
 
     @classmethod
     def of(cls, cells: Sequence[Cell], seed: int) -> "Timed":
+        """The cells that have a time, with times drawn anew within their intervals."""
         usable = [(cell, counted_of(cell), cell.typical_s) for cell in timed_cells(cells) if cell.typical_s]
         resampled = [resample(cell.workload.key, time_s, seed) for cell, _, time_s in usable]
         return cls(
