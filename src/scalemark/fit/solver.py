@@ -121,7 +121,7 @@ class _Chunk:
         self.damping = np.full(len(theta), _FIRST_DAMPING)
 
     def run(self, steps: int) -> tuple[Array, Array, Array, Mask, Mask]:
-        """Step all problems until each is at rest, or `steps` are taken; what `return` names, a row for each problem."""
+        """Step all problems until each is at rest or `steps` are taken; what is returned has a row for each problem."""
         for taken in range(steps + 1):
             self._look()
             self._let_go(self._done() | (taken == steps))
