@@ -19,7 +19,7 @@ from scalemark.measure.selection import (
     needed_bytes,
     plan_campaign,
 )
-from scalemark.model.ladder import BATCH, DIAGONAL, SEQ_LEN
+from scalemark.model.ladder import BATCH, DIAGONAL, LARGE_DIAGONAL, SEQ_LEN
 from scalemark.model.memory import predict_memory
 from scalemark.model.options import step_options
 from scalemark.schema import TaskRef, Workload
@@ -169,6 +169,24 @@ def test_where_all_steps_cost_alike_the_few_that_fit_span_the_ladder():
     chosen = [cell.workload for cell in plan.cells]
     assert 3 <= len(chosen) < len(alike)
     assert {alike[0], alike[-1]} <= set(chosen)
+
+
+def test_a_gpu_spends_its_minutes_on_the_smallest_and_on_one_of_hundreds_of_millions_of_parameters() -> None:
+    """As an H200 looks: a step waits for the host up to d12w768, and energy takes longer than the rounds."""
+    h200 = Scouted(
+        device="cuda",
+        available_bytes=2**37,
+        per_layer_s=0.0013,
+        s_per_flop=1 / 40e12,
+        s_per_activation_byte=1e-12,
+        energy_reason=None,
+        worker_start_s=5.5,
+        facts={},
+    )
+    rungs = [LADDER[0].model_copy(update={"model": rung, "device": "cuda"}) for rung in (*DIAGONAL, *LARGE_DIAGONAL)]
+    names = [cell.workload.rung for cell in plan_campaign(rungs, h200, 165).cells]
+    assert {"d1w64", "d12w768", "d16w1024"} <= set(names)
+    assert len(names) >= FEWEST_FOR_LAWS
 
 
 def test_where_prices_differ_the_cheapest_steps_are_chosen():

@@ -54,8 +54,9 @@ OPTIONS_SHARE = 0.25
 # The baseline's run had as much time for its cells: they fit, though this run's first look at the machine may say that
 # they do not by a little.
 WANTED_SLACK = 1.25
-# Cells that cost no more than this many times the cheapest are taken for what they tell, not for their price.
-ALIKE = 1.6
+# Cells that cost no more than this many times the cheapest are taken for what they tell, not for their price. On a GPU
+# most of a price is starting and reading its coarse counter of energy: 4 holds models of up to 200 M parameters there.
+ALIKE = {"cpu": 1.6, "cuda": 4.0}
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _choose(
     steps, others = _for_laws(fitting), [c for c in fitting if not c.compared and not c.workload.is_plain_step]
     chosen_steps, free_s = _for_laws(chosen), left_s - cost_s(chosen)
     share = LAW_SHARE if others or options or len(chosen_steps) < len(chosen) else 1.0
-    by_width = _widest_first(steps)
+    by_width = _widest_first(steps, energy)
     more = _cheapest(by_width, min(share * left_s - cost_s(chosen_steps), free_s), energy)
     fewest = max(FEWEST_FOR_LAWS - len(chosen_steps), 0)
     more = max(more, _cheapest(by_width[:fewest], free_s, energy), key=len)
@@ -265,9 +266,9 @@ def _step_flops(cells: Sequence[PlannedCell]) -> float:
     return cells[0].accounting.flops.model_flops("step")
 
 
-def _widest_first(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+def _widest_first(cells: Sequence[PlannedCell], energy: bool) -> list[PlannedCell]:
     """Cells of like price ordered so that each is as far as can be, in FLOPs, from all before it; then the others."""
-    alike = [cell for cell in cells if cell.least_s <= ALIKE * cells[0].least_s]
+    alike = [c for c in cells if _least_s(c, energy) <= ALIKE[c.workload.device] * _least_s(cells[0], energy)]
     ordered: list[PlannedCell] = []
     while alike:
         furthest = max(alike, key=lambda cell: min((_gap(cell, other) for other in ordered), default=0.0))

@@ -185,13 +185,13 @@ def write_whole(text: str, path: Path) -> None:
         file.write(text.encode())
 
 
-def load_suite(path: Path) -> Suite:
+def load_suite(path: Path | str) -> Suite:
     """The suite in this file, in this run's folder, or of this name in a collection ('all.jsonl#ID').
 
     Raises StoreError where there is none to read, or more than one; SchemaError where it is truncated, foreign or of a
     newer schema.
     """
-    return read_one(path)
+    return read_one(Path(path))
 
 
 def latest_suite(results_root: Path) -> Path:
