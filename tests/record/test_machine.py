@@ -14,9 +14,10 @@ CPU = "sys/devices/system/cpu"
 
 
 def machine_of(folder: Path, changes: dict[str, str] | None = None, **arguments: object) -> Machine:
-    """The made-up machine, with other text in some files."""
+    """The made-up machine, which has no GPU, with other text in some files."""
     root = write_tree(folder, system_files() | (changes or {}))
-    return fingerprint(TORCH_FACTS, **{"threads": 2, "root": root, **arguments})  # type: ignore[arg-type]
+    made_up = {"threads": 2, "root": root, "find_nvml": lambda: None}
+    return fingerprint(TORCH_FACTS, **{**made_up, **arguments})  # type: ignore[arg-type]
 
 
 def test_two_calls_on_this_machine_give_one_id() -> None:

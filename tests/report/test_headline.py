@@ -6,7 +6,7 @@ from scalemark.schema import Analysis
 
 def test_the_headline_is_the_largest_price_that_fits(analysis: Analysis) -> None:
     text = headline(analysis)
-    assert text.startswith("Here a 85.0 M model trains at 185 tokens/s (± 4.0 %)")
+    assert text.startswith("Here a 85.0 M model trains at 185 ± 4.0 % tokens/s")
     assert text.endswith("(2.4× beyond the fitted range).")
 
 

@@ -22,6 +22,11 @@ def test_an_interval_too_wide_for_one_percentage_shows_both_ends() -> None:
     assert with_interval(Estimate(value=1.0, low=0.5, high=9.0), format_seconds) == "1.00 s (500 ms to 9.00 s)"
 
 
+def test_a_lopsided_interval_has_both_ends_though_it_is_not_wide() -> None:
+    assert with_interval(Estimate(value=5170, low=1090, high=5560), rate) == "5,170 (1,090 to 5,560)"
+    assert with_interval(Estimate(value=100, low=70, high=120), rate) == "100 ± 25 %"
+
+
 def test_a_narrow_interval_is_not_written_as_none() -> None:
     assert plus_minus(Estimate(value=1.0, low=0.9999, high=1.0001)) == "± <0.1 %"
 

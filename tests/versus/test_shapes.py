@@ -120,3 +120,20 @@ def test_only_steps_that_run_as_asked_take_part() -> None:
         "bfloat16"
     }
     assert step_cells(Contender(name="a", suite=both, compiled=True)) == []
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"parallelism": "ddp", "world_size": 1},
+        {"checkpointed": True},
+        {"micro_batches": 2},
+        {"attention": "math"},
+        {"optimizer_kernels": "for_loop"},
+    ],
+)
+def test_steps_with_an_option_or_on_ranks_are_no_steps_of_the_machine(option: dict[str, object]) -> None:
+    suite = machine_suite()
+    optional = suite.cells[0].model_copy(update={"workload": suite.cells[0].workload.model_copy(update=option)})
+    both = Contender(name="a", suite=suite.model_copy(update={"cells": (*suite.cells, optional)}))
+    assert step_cells(both) == step_cells(Contender(name="a", suite=suite))

@@ -22,8 +22,8 @@ def check_cpu(machine: Machine) -> Check:
     """The processor, and whether it multiplies bfloat16 in hardware (AVX512-BF16, AMX or Arm BF16)."""
     flags = str(machine.context.get("instruction_set_flags") or "").split()
     bfloat16 = [flag for flag in _FAST_BFLOAT16 if flag in flags]
-    vectors = bfloat16 or [flag for flag in _WIDEST_VECTORS if flag in flags][:1]
-    detail = ", ".join([_cpu_name(machine), _cores(machine), *vectors])
+    vectors = bfloat16 or [flag for flag in _WIDEST_VECTORS if flag in flags]
+    detail = ", ".join([_cpu_name(machine), _cores(machine), *vectors[:1]])
     if bfloat16:
         return Check(name="cpu", status="ok", detail=f"{detail}: bfloat16 is fast")
     advice = "bfloat16 is emulated here: stay with float32, the default"
@@ -34,6 +34,7 @@ def _cpu_name(machine: Machine) -> str:
     """'AMD EPYC 25/17/1': family, model and stepping tell apart what clouds sell under one name."""
     facts = machine.identity
     name = str(facts.get("cpu") or facts.get("architecture") or "unknown").partition(" @")[0]
+    name = name.replace("(R)", "").replace("(TM)", "")
     numbers = [facts.get(f"cpu_{part}") for part in ("family", "model", "stepping")]
     return f"{name} {'/'.join(map(str, numbers))}" if all(numbers) else name
 

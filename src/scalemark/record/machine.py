@@ -16,10 +16,11 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -59,15 +60,19 @@ _CLOUDS = {
 
 
 def fingerprint(
-    torch_facts: Facts, threads: int, root: Path = ROOT, affinity: Collection[int] | None = None
+    torch_facts: Facts,
+    threads: int,
+    root: Path = ROOT,
+    affinity: Collection[int] | None = None,
+    find_nvml: Callable[[], Any] = load_nvml,
 ) -> Machine:
     """The machine as it is now.
 
     torch_facts: what torch was built with, sees and is set to (BLAS, CUDA, precision, …), part of the identity.
     threads: that the measurements run with. root: where /proc and /sys are. affinity: CPUs that the measuring process
-    may use; by default those of this process.
+    may use; by default those of this process. find_nvml: gives `pynvml`, initialised; None where there is none.
     """
-    nvml = load_nvml()
+    nvml = find_nvml()
     cpus = own_affinity(root) if affinity is None else affinity
     identity: Facts = {
         **cpu_facts(root),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from scalemark.report.numbers import bytes_rate, distance, flops_rate, plus_minus, rate, with_interval
+from scalemark.report.numbers import bytes_rate, distance, flops_rate, rate, with_interval
 from scalemark.schema import Analysis, Ceilings, Cell, Diff, PriceTag, VerdictName
 from scalemark.units import format_amount, format_seconds
 
@@ -45,8 +45,8 @@ def _price_sentence(tag: PriceTag) -> str:
     reach = f" ({distance(tag.extrapolation)})" if tag.extrapolation > 1 else ""
     room = " It would not fit in memory." if tag.fits_memory is False else ""
     return (
-        f"Here a {format_amount(tag.params_non_embedding)} model trains at {rate(tag.tokens_per_s.value)} tokens/s"
-        f" ({plus_minus(tag.tokens_per_s)}): its {format_amount(tag.training_tokens)} tokens take"
+        f"Here a {format_amount(tag.params_non_embedding)} model trains at"
+        f" {with_interval(tag.tokens_per_s, rate)} tokens/s: its {format_amount(tag.training_tokens)} tokens take"
         f" {with_interval(tag.training_s, format_seconds)}{reach}.{room}"
     )
 

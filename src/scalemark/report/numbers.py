@@ -18,7 +18,9 @@ Formatter = Callable[[float], str]
 WITHIN = "within the fitted range"
 # A plan that reaches so many times beyond what was measured is marked as a guess.
 MARKED_BEYOND = 10.0
-_LOPSIDED = 0.5
+# Intervals that one percentage would misstate: wider than half of the value, or more than a tenth with one side half as
+# long again as the mean of both.
+_WIDE, _NARROW, _LOPSIDED = 0.5, 0.1, 1.5
 
 
 def plus_minus(estimate: Estimate) -> str:
@@ -37,12 +39,18 @@ def interval(estimate: Estimate, write: Formatter) -> str:
 
 
 def with_interval(estimate: Estimate | None, write: Formatter) -> str:
-    """'12.3 ms ± 1.2 %'; both ends where the interval is too wide for one percentage; a dash for None."""
+    """'12.3 ms ± 1.2 %'; both ends where one percentage would misstate the interval; a dash for None."""
     if estimate is None:
         return MISSING
-    if estimate.relative_half_width > _LOPSIDED:
+    if _needs_both_ends(estimate):
         return f"{write(estimate.value)} ({interval(estimate, write)})"
     return f"{write(estimate.value)} {plus_minus(estimate)}"
+
+
+def _needs_both_ends(estimate: Estimate) -> bool:
+    half = estimate.relative_half_width
+    longer = max(estimate.high - estimate.value, estimate.value - estimate.low) / abs(estimate.value or 1)
+    return half > _WIDE or (half > _NARROW and longer > _LOPSIDED * half)
 
 
 def reading(estimate: Estimate, write: Formatter) -> str:

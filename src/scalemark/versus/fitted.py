@@ -29,7 +29,8 @@ def step_cells(contender: Contender) -> list[Cell]:
 
 def _takes_part(contender: Contender, workload: Workload) -> bool:
     same_device = workload.device == contender.suite.settings.device
-    runs_so = workload.dtype == contender.dtype and workload.compiled == contender.compiled
+    options = ("compiled",) if contender.compiled else ()
+    runs_so = workload.dtype == contender.dtype and workload.options == options
     is_optimized_so = workload.task is not None or workload.optimizer == contender.optimizer
     return workload.phase == "step" and same_device and runs_so and is_optimized_so
 
