@@ -10,6 +10,7 @@ from scalemark.fit.loss_law import FARTHEST_CURVE
 from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
 from scalemark.schema import Analysis, Ceilings, Energy, PriceTag, Suite, Workload
+from scalemark.units import format_hours
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +172,8 @@ def test_a_usable_loss_law_has_a_map_and_one_that_is_not_has_none(analysis: Anal
 
 
 def test_each_budget_has_a_plan_or_a_reason(analysis: Analysis) -> None:
-    planned = {f"{plan.amount:g} h" for plan in analysis.plans}
-    assert planned | set(analysis.missing_plans) == {"1 h", "8 h", "24 h"}
+    planned = {format_hours(plan.amount) for plan in analysis.plans}
+    assert planned | set(analysis.missing_plans) == {"10 min", "1 h", "8 h", "24 h"}
     assert not planned & set(analysis.missing_plans)
 
 

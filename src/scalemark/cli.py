@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from scalemark.errors import InputError, ScalemarkError, StoreError
+from scalemark.errors import InputError, ScalemarkError, StoreError, TooFarError
 
 if TYPE_CHECKING:
     from scalemark.schema import Analysis, Diff, PassedOver, Suite
@@ -308,17 +308,20 @@ def plan(
     from scalemark.record.store import write_whole
     from scalemark.report.planning import plan_lines
 
-    made = make_plan(
-        _find_suite(suite, results),
-        hours=hours,
-        usd=usd,
-        kwh=kwh,
-        loss=loss,
-        usd_per_hour=usd_per_hour,
-        sizes=size or (),
-        memory_gib=memory_gib,
-        force=force,
-    )
+    try:
+        made = make_plan(
+            _find_suite(suite, results),
+            hours=hours,
+            usd=usd,
+            kwh=kwh,
+            loss=loss,
+            usd_per_hour=usd_per_hour,
+            sizes=size or (),
+            memory_gib=memory_gib,
+            force=force,
+        )
+    except TooFarError as error:
+        raise TooFarError(f"{error}, or insist with --force") from None
     if json:
         write_whole(made.model_dump_json(indent=1) + "\n", json)
     typer.echo("\n".join(plan_lines(made, _terminal_columns())))

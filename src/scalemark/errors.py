@@ -3,7 +3,8 @@
     ScalemarkError              a user can act on it: the message says what to do
     ├── InputError              an argument or option that cannot be used
     │   ├── UnknownRungError    a rung that is not on the ladder
-    │   └── BudgetError         a time budget that nothing fits into
+    │   ├── BudgetError         a time budget that nothing fits into
+    │   └── TooFarError         farther beyond what was measured than a law holds
     ├── DeviceError             the device asked for is not there
     ├── StoreError              a file or folder that cannot be read or written
     │   └── SchemaError         a suite that this version cannot understand
@@ -27,6 +28,10 @@ class UnknownRungError(InputError):
 
 class BudgetError(InputError):
     """A time budget that cannot be read, or that nothing fits into."""
+
+
+class TooFarError(InputError):
+    """What is asked for lies farther beyond what was measured than any law holds."""
 
 
 class DeviceError(ScalemarkError):

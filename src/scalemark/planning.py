@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalemark.analysis import TOKENS_PER_PARAMETER, ceilings_as_limits, law_cells, memory_limit_bytes
-from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError
+from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError, TooFarError
 from scalemark.fit.cost_law import Limits, distance
 from scalemark.fit.forms import form_of
 from scalemark.fit.loss_law import fit_loss_law, loss_extrapolation
@@ -54,7 +54,7 @@ from scalemark.schema import (
     TrainingRun,
 )
 from scalemark.stats import percentile_interval
-from scalemark.units import format_bytes, format_seconds, significant
+from scalemark.units import format_amount, format_bytes, format_hours, format_seconds, significant
 
 REPLICATES = 500
 NEAR_OPTIMAL_EXCESS = 0.005
@@ -130,14 +130,14 @@ def _plan(choice: "_Choice", goal: Goal, amount: float, sizes: Sequence[str] = (
 def plan_hours(
     suite: Suite, budgets_h: Sequence[float], laws: Mapping[LawKind, Law] = MappingProxyType({})
 ) -> tuple[tuple[TrainingPlan, ...], dict[str, str]]:
-    """A plan for each budget that has one, and for the others the reason, by budget: '8 h'.
+    """A plan for each budget that has one, and for the others the reason, by budget: '8 h', '10 min'.
 
     laws: of this suite, where they are fitted already.
     """
     try:
         grounds = survey(suite, laws)
     except ScalemarkError as error:
-        return (), {f"{hours:g} h": str(error) for hours in budgets_h}
+        return (), {format_hours(hours): str(error) for hours in budgets_h}
     choice = _choice(grounds, "hours", (), memory_limit_bytes(suite), None, False)
     plans: list[TrainingPlan] = []
     missing: dict[str, str] = {}
@@ -145,7 +145,7 @@ def plan_hours(
         try:
             plans.append(_plan(choice, "hours", hours))
         except ScalemarkError as error:
-            missing[f"{hours:g} h"] = str(error)
+            missing[format_hours(hours)] = str(error)
     return tuple(plans), missing
 
 
@@ -219,10 +219,10 @@ def _floor(law: Law) -> str:
 
 def _refuse_far(planned: PlannedTraining, force: bool) -> None:
     if planned.extrapolation > REFUSED_BEYOND and not force:
-        raise InputError(
-            f"{planned.model.name} on {significant(planned.tokens)} tokens lies "
-            f"{significant(planned.extrapolation, 2)} times beyond what was measured, which no law holds for: "
-            "ask for less, measure and train larger models, or insist with --force"
+        raise TooFarError(
+            f"{planned.model.name} on {format_amount(planned.tokens)} tokens lies "
+            f"{significant(planned.extrapolation, 2)} times beyond what was measured: past {REFUSED_BEYOND:.0f} times "
+            "no law holds, so ask for less, or measure and train larger models"
         )
 
 

@@ -84,6 +84,11 @@ def format_seconds(seconds: float | None, digits: int = 3) -> str:
     return _scaled(seconds, TIME_STEPS, digits, " ")
 
 
+def format_hours(hours: float) -> str:
+    """A budget as it was asked for: '8 h', '10 min'."""
+    return f"{hours:.4g} h" if hours >= 1 else f"{hours * 60:.4g} min"
+
+
 def format_bytes(size_bytes: float | None, digits: int = 3) -> str:
     """Binary units: '155 MiB'; a dash for None."""
     if size_bytes is None or not isfinite(size_bytes):

@@ -123,6 +123,23 @@ def test_one_byte_more_at_the_peak_regresses_here_and_on_the_same_torch_build() 
     assert the(compare(BASE, elsewhere), "peak_allocated_bytes").verdict == "regressed"
 
 
+def test_a_gpus_peak_may_move_by_what_its_allocator_leaves_unsplit() -> None:
+    workload = Workload.model_validate(BASE.cells[0].workload.model_dump() | {"device": "cuda"})
+    base = with_cell(BASE, workload=workload)
+    memory = BASE.cells[0].memory
+    assert memory and memory.allocated_bytes
+    for more, verdict in ((1536, "same"), (2**20, "same"), (2**20 + 1, "regressed"), (-(2**20) - 1, "improved")):
+        new = more_memory(base, allocated_bytes=memory.allocated_bytes + more)
+        assert the(compare(base, new), "peak_allocated_bytes", subject=workload.key).verdict == verdict
+
+
+def test_the_memory_of_a_cell_without_time_is_not_said_to_be_missing() -> None:
+    skipped = with_cell(BASE, status="skipped", reason="takes too long", memory=None, time_s=None, blocks=())
+    told = [one for one in compare(BASE, skipped).comparisons if one.subject == BASE.cells[0].workload.key]
+    assert {one.metric: one.verdict for one in told}["time_s"] == "inconclusive"
+    assert "peak_allocated_bytes" not in {one.metric for one in told}
+
+
 @pytest.mark.parametrize("fact", ["torch", "cuda", "blas", "torch_cpu_capability", "threads"])
 def test_peaks_of_two_torch_builds_are_not_compared(fact: str) -> None:
     other_build = on_machine(more_memory(BASE), "elsewhere", **{fact: "another"})

@@ -181,6 +181,22 @@ def test_energy_is_judged_like_time() -> None:
     assert energies(base, with_energy(run(5), estimate(2.6))) == {"regressed"}
 
 
+def test_energy_that_a_slower_process_explains_is_not_called_worse() -> None:
+    """It was read in one process: on an H200 1.6 times as much in a round, where processes differ by that in time."""
+    restless = estimate(1.0, half_width=0.3)
+    sides = [
+        with_energy(
+            suite.model_copy(
+                update={"cells": tuple(cell.model_copy(update={"time_s": restless}) for cell in suite.cells)}
+            ),
+            estimate(joules, half_width=0.03),
+        )
+        for suite, joules in ((run(5), 2.0), (run(6), 3.2))
+    ]
+    assert energies(*sides) == {"inconclusive"}
+    assert energies(with_energy(run(5), estimate(2.0)), with_energy(run(6), estimate(3.2))) == {"regressed"}
+
+
 def test_energy_of_another_counter_is_not_compared() -> None:
     base = with_energy(run(5), estimate(2.0))
     assert energies(base, with_energy(run(5), estimate(2.0), domain="dram")) == set()

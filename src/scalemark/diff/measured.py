@@ -10,7 +10,7 @@ times together, since what slows every cell by a little is seen there first.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp, hypot, log, sqrt
 
 import numpy as np
 
@@ -107,7 +107,24 @@ def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
     base, new = before.energy, after.energy
     if base.joules_per_round is None or new.joules_per_round is None or not _same_counter(base, new):
         return None
-    return _Pair(before.workload.key, ENERGY, base.joules_per_round, new.joules_per_round, 1)
+    sides = (
+        _of_any_process(cell, joules)
+        for cell, joules in ((before, base.joules_per_round), (after, new.joules_per_round))
+    )
+    return _Pair(before.workload.key, ENERGY, *sides, 1)
+
+
+def _of_any_process(cell: Cell, joules: Estimate) -> Estimate:
+    """Energy was read in one process, and follows its time: the interval takes in how far processes of it differ.
+
+    An interval of the time is of a median over blocks, each a process: one alone scatters √blocks times as far.
+    """
+    if cell.time_s is None:
+        return joules
+    spread = [sqrt(len(cell.blocks)) * log(end / cell.time_s.value) for end in (cell.time_s.low, cell.time_s.high)]
+    own = [log(end / joules.value) for end in (joules.low, joules.high)]
+    below, above = (hypot(*both) for both in zip(own, spread, strict=True))
+    return joules.model_copy(update={"low": joules.value * exp(-below), "high": joules.value * exp(above)})
 
 
 def _same_counter(base: Energy, new: Energy) -> bool:

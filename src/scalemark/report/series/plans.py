@@ -4,7 +4,7 @@ from scalemark.report.numbers import with_interval
 from scalemark.report.series.laws import pieces_of
 from scalemark.report.series.row import Row
 from scalemark.schema import Analysis, CurvePoint, PlannedTraining
-from scalemark.units import format_amount, format_seconds
+from scalemark.units import format_amount, format_hours, format_seconds
 
 
 def front_rows(analysis: Analysis) -> list[Row]:
@@ -18,7 +18,9 @@ def front_rows(analysis: Analysis) -> list[Row]:
 
 def plan_rows(analysis: Analysis) -> list[Row]:
     """One row per plan: x seconds, y validation loss with low and high."""
-    return [{**_row(plan.best), "label": f"{plan.amount:g} h: {plan.best.model.name}"} for plan in analysis.plans]
+    return [
+        {**_row(plan.best), "label": f"{format_hours(plan.amount)}: {plan.best.model.name}"} for plan in analysis.plans
+    ]
 
 
 def _row(one: PlannedTraining) -> Row:

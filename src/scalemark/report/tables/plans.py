@@ -1,9 +1,9 @@
-"""What to train here in one hour, in eight, in a day."""
+"""What to train here in ten minutes, in one hour, in eight, in a day."""
 
 from scalemark.report.numbers import MARKED_BEYOND, distance, with_interval
 from scalemark.report.tables.table import Column, Table
 from scalemark.schema import Analysis, TrainingPlan
-from scalemark.units import format_amount, format_bytes, format_seconds
+from scalemark.units import format_amount, format_bytes, format_hours, format_seconds
 
 PLAN_TITLE = "What to train here"
 
@@ -27,7 +27,7 @@ def plan_table(analysis: Analysis) -> Table:
 def _row(plan: TrainingPlan) -> tuple[str, ...]:
     best, near = plan.best, plan.near_optimal
     return (
-        f"{plan.amount:g} h",
+        format_hours(plan.amount),
         best.model.name,
         format_amount(best.params_total),
         format_amount(best.tokens),
