@@ -107,11 +107,9 @@ def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
     base, new = before.energy, after.energy
     if base.joules_per_round is None or new.joules_per_round is None or not _same_counter(base, new):
         return None
-    sides = (
-        _of_any_process(cell, joules)
-        for cell, joules in ((before, base.joules_per_round), (after, new.joules_per_round))
-    )
-    return _Pair(before.workload.key, ENERGY, *sides, 1)
+    before_j = _of_any_process(before, base.joules_per_round)
+    after_j = _of_any_process(after, new.joules_per_round)
+    return _Pair(before.workload.key, ENERGY, before_j, after_j, 1)
 
 
 def _of_any_process(cell: Cell, joules: Estimate) -> Estimate:
