@@ -49,10 +49,9 @@ from scalemark.schema import (
     ModelConfig,
     Parallelism,
     RunFinished,
-    RunStarted,
     Workload,
 )
-from scalemark.session import Request, begin_journal, check_same, conclude, placed, run_started
+from scalemark.session import Request, begin_journal, conclude, earlier_part, placed, run_started
 from scalemark.train.corpus import Corpus, open_corpus
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -150,16 +149,12 @@ class _Run:
         site = Site(corpus.train_path, folder.log_path, default_threads(), request.seed, device, default_affinity())
         scouted = scout(site)
         plan = _plan(request, scouted, corpus, threads, world, started_s)
-        earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
         asked = Request((), (), request.budget_s, device, request.seed, request.results_root, out=request.out)
         machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
-        begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
-        if begun:
-            check_same(begun, machine, corpus, folder)
+        earlier = earlier_part(folder, machine, corpus)
         started = run_started(asked, folder, site, device, machine, corpus, plan.n_blocks)
-        journal = begin_journal(started, folder, is_new=begun is None)
-        for planned in () if earlier else (*plan.ruled_out, *map(planned_cell, plan.cells)):
-            journal.append(planned)
+        planned = () if earlier else (*plan.ruled_out, *map(planned_cell, plan.cells))
+        journal = begin_journal(started, folder, is_new=not earlier, more=planned)
         tell(f"{len(plan.cells)} steps on up to {world.size} ranks, {device}, {threads} threads each: {folder.path}")
         jobs = _jobs(plan, device, request, world.size, earlier)
         text = np.fromfile(corpus.train_path, dtype=np.uint8, count=_TEXT_BYTES)

@@ -12,7 +12,7 @@ import subprocess
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -159,23 +159,13 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     corpus = open_corpus(request.corpus, (request.out or request.results_root) / "corpora", request.tokenizer)
     site, scouted = _look_around(request, corpus, folder)
     machine = fingerprint(scouted.facts, site.threads, affinity=site.affinity)
-    earlier = read_journal(folder.journal_path) if folder.journal_path.exists() else []
-    begun = earlier[0] if earlier and isinstance(earlier[0], RunStarted) else None
-    if begun:
-        check_same(begun, machine, corpus, folder)
+    earlier = earlier_part(folder, machine, corpus)
     workshop = _workshop(request, folder, site, scouted, corpus)
-    trainings = tuple(
-        placed(config, workshop.device, corpus)
-        for config in request.trainings
-        if config.model is None or fits_text(config, corpus.facts.train_tokens)
-    )
+    trainings = _trainable(request.trainings, workshop, corpus)
     trained, recovered = _trained_before(folder, earlier, trainings)
-    baseline = find_baseline(request.results_root, machine.id) if request.against == "auto" else request.against
-    baseline = baseline if isinstance(baseline, Suite) else None
-    looked_s = time.monotonic()
-    pace = find_pace(workshop) if any(config.model for config in trainings) else None
-    if request.placement.executor != "local":  # most of it is a queue's time, which is no part of the budget
-        started_s += time.monotonic() - looked_s
+    baseline = _baseline(request, machine)
+    pace, queued_s = _pace(request, trainings, workshop)
+    started_s += queued_s
     left_s = request.budget_s - (time.monotonic() - started_s) - REPORT_S
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
     groups = _plan_groups(workloads, trainings, scouted, site.threads, left_s)
@@ -185,12 +175,9 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     if not plan.cells and not groups.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
     started = run_started(request, folder, site, workshop.device, machine, corpus, plan.n_blocks)
-    journal = begin_journal(started, folder, is_new=begun is None)
-    for entry in recovered:
-        journal.append(entry)
     return Session(
         folder,
-        journal,
+        begin_journal(started, folder, is_new=not earlier, more=recovered),
         site,
         scouted,
         corpus,
@@ -206,6 +193,41 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
         goes_on=request.out is not None,
         baseline=baseline,
     )
+
+
+def earlier_part(folder: RunFolder, machine: Machine, corpus: Corpus) -> Sequence[JournalEntry]:
+    """What the folder's journal holds, if a run was begun there; raises InputError where it was another machine's."""
+    entries = read_journal(folder.journal_path) if folder.journal_path.exists() else []
+    begun = entries[0] if entries else None
+    if not isinstance(begun, RunStarted):
+        return []
+    check_same(begun, machine, corpus, folder)
+    return entries
+
+
+def _trainable(trainings: Iterable[TrainingConfig], workshop: Workshop, corpus: Corpus) -> tuple[TrainingConfig, ...]:
+    """Those that the text is long enough for, on the device that trains them."""
+    return tuple(
+        placed(config, workshop.device, corpus)
+        for config in trainings
+        if config.model is None or fits_text(config, corpus.facts.train_tokens)
+    )
+
+
+def _baseline(request: Request, machine: Machine) -> Suite | None:
+    """What the run will be compared with."""
+    found = find_baseline(request.results_root, machine.id) if request.against == "auto" else request.against
+    return found if isinstance(found, Suite) else None
+
+
+def _pace(request: Request, trainings: Sequence[TrainingConfig], workshop: Workshop) -> tuple[Pace | None, float]:
+    """How fast language models train, and seconds of finding it out that are no part of the budget.
+
+    Where others train, most of it is a queue's time.
+    """
+    looked_s = time.monotonic()
+    pace = find_pace(workshop) if any(config.model for config in trainings) else None
+    return pace, 0.0 if request.placement.executor == "local" else time.monotonic() - looked_s
 
 
 def _look_around(request: Request, corpus: Corpus, folder: RunFolder) -> tuple[Site, Scouted]:
@@ -305,12 +327,12 @@ def placed(thing: Thing, device: Literal["cpu", "cuda"], corpus: Corpus) -> Thin
     return thing.model_copy(update=changes)
 
 
-def begin_journal(started: RunStarted, folder: RunFolder, is_new: bool) -> Journal:
+def begin_journal(started: RunStarted, folder: RunFolder, is_new: bool, more: Iterable[JournalEntry] = ()) -> Journal:
     """The journal, with what this run, or this part of it, starts with."""
     journal = Journal(folder.journal_path)
-    budget_s = started.settings.budget_s
-    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=budget_s)
-    journal.append(started if is_new else resumed)
+    resumed = RunResumed(created=started.created, commit=started.commit, budget_s=started.settings.budget_s)
+    for entry in (started if is_new else resumed, *more):
+        journal.append(entry)
     return journal
 
 
