@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.interactive import interactive
 from scalemark.report.missing import chart_libraries
+from scalemark.report.prose import pieces
 from scalemark.report.sections import Section, report_sections
 from scalemark.report.tables import Table
 from scalemark.schema import Analysis, Suite
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
     from scalemark.report.charts import Figure
 
@@ -116,9 +118,15 @@ def _anchored(parts: Iterable[Titled]) -> list[tuple[str, Titled]]:
     return [(_NOT_IN_ANCHORS.sub("-", part.title.lower()).strip("-"), part) for part in parts]
 
 
-def _unbroken(text: str) -> str:
-    """The text with numbers held together with their units, so that no line ends in '1.70'."""
-    return _BEFORE_UNIT.sub("\u00a0", text)
+def _unbroken(text: str) -> "Markup":
+    """The text, its commands as code, with numbers held together with their units: no line ends in '1.70'."""
+    from markupsafe import Markup, escape
+
+    shown = (
+        Markup("<code>{}</code>").format(part) if is_command else escape(_BEFORE_UNIT.sub("\u00a0", part))
+        for part, is_command in pieces(text)
+    )
+    return Markup("").join(shown)
 
 
 def _packed(data: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalemark.report.headline import headline, machine_line, verdict_line
 from scalemark.report.missing import chart_libraries
+from scalemark.report.prose import pieces
 from scalemark.report.sections import FIGURE_NAMES, Section, report_sections
 from scalemark.report.tables import Column, Table
 from scalemark.schema import Analysis
@@ -92,8 +93,9 @@ def _rule(column: Column) -> str:
 
 
 def escape(text: str) -> str:
-    """The text on one line, with nothing in it that Markdown or HTML would act on."""
-    return _SPECIAL.sub(_harmless, " ".join(text.split()))
+    """The text on one line, its commands as code, with nothing else in it that Markdown or HTML would act on."""
+    parts = pieces(" ".join(text.split()))
+    return "".join(f"`{part}`" if is_command else _SPECIAL.sub(_harmless, part) for part, is_command in parts)
 
 
 def _harmless(found: re.Match[str]) -> str:
