@@ -18,8 +18,9 @@ from scalemark.ab.decide import (
     shifts,
     spent,
     surely_moved,
+    verdict_of,
 )
-from scalemark.schema import AbPair, AbSamples, VerdictName
+from scalemark.schema import AbPair, AbSamples, Comparison, VerdictName
 
 KEYS = ("a", "b", "c")
 ALPHA, MARGIN, LOOKS = 0.01, 0.02, (0.4, 0.7, 1.0)
@@ -210,3 +211,28 @@ def _swapped(samples: AbSamples) -> AbSamples:
 def test_identical_rounds_on_both_sides_are_the_same() -> None:
     """No spread at all, as a coarse clock gives: neither an error nor a change."""
     assert outcome([pair(index, np.zeros(3)) for index in range(14)]) == {"same"}
+
+
+def _told(subject: str, verdict: VerdictName) -> Comparison:
+    return Comparison(subject=subject, metric="time_s", verdict=verdict)
+
+
+@pytest.mark.parametrize(
+    ("mean", "alone", "whole"),
+    [
+        ("same", ("same", "inconclusive"), "same"),
+        ("improved", ("inconclusive", "inconclusive"), "improved"),
+        ("same", ("regressed", "inconclusive"), "regressed"),
+        ("regressed", ("inconclusive", "inconclusive"), "regressed"),
+        ("inconclusive", ("same", "same"), "inconclusive"),
+        ("inconclusive", ("improved", "inconclusive"), "inconclusive"),
+    ],
+)
+def test_a_workload_that_is_undecided_counts_where_the_mean_is_too(
+    mean: VerdictName, alone: tuple[VerdictName, ...], whole: VerdictName
+) -> None:
+    assert verdict_of([*(_told(f"w{i}", verdict) for i, verdict in enumerate(alone)), _told(ALL, mean)]) == whole
+
+
+def test_a_single_workload_speaks_for_itself() -> None:
+    assert verdict_of([_told("a", "inconclusive")]) == "inconclusive"

@@ -58,6 +58,18 @@ def test_every_time_is_shown_with_its_interval_and_only_counters_that_differ() -
     assert "Exact counters: 1 regressed, 1 same." in lines
 
 
+def test_what_may_hide_in_a_single_workload_stands_beside_the_verdict() -> None:
+    wide = SLOWER.model_copy(
+        update={"ratio": Estimate(value=1.0, low=0.98, high=1.02), "verdict": "inconclusive", "subject": "d6w384/step"}
+    )
+    same = result(wide, MEAN.model_copy(update={"verdict": "same"}))
+    decided = same.model_copy(update={"diff": same.diff.model_copy(update={"verdict": "same"})})
+    said = "Known alone: d6w384/step to ± 2.0%; a smaller change of one of them may hide."
+    assert said in ab_lines(decided) and said in ab_markdown(decided)
+    undecided = same.model_copy(update={"diff": same.diff.model_copy(update={"verdict": "inconclusive"})})
+    assert not any("may hide" in line for line in ab_lines(undecided))
+
+
 def test_a_mean_over_workloads_has_no_seconds() -> None:
     (line,) = [line for line in ab_lines(result(MEAN)) if "all workloads" in line]
     assert line.split()[2:4] == ["–", "–"]

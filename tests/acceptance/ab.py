@@ -26,7 +26,7 @@ from scipy.stats import binomtest
 
 import scalemark
 from scalemark.ab import AbRequest, run_ab
-from scalemark.ab.decide import ALL, compare_times, is_decided, look_levels
+from scalemark.ab.decide import ALL, compare_times, is_decided, look_levels, verdict_of
 from scalemark.ab.run import DEFAULT_RUNGS
 from scalemark.record.store import write_whole
 from scalemark.schema import AbPair, AbResult, VerdictName
@@ -78,12 +78,6 @@ def _kind(folder: Path) -> Kind:
 # --- rates ------------------------------------------------------------------------------------------------------------
 
 
-def verdict_of(verdicts: Sequence[VerdictName]) -> VerdictName:
-    """Of the times alone: counters would find any planted product at once."""
-    order: tuple[VerdictName, ...] = ("regressed", "improved", "inconclusive", "same")
-    return min(verdicts, key=order.index)
-
-
 def resampled(results: Sequence[AbResult], added: float = 0.0) -> Counter[VerdictName]:
     """Verdicts of runs made of pairs drawn from all runs. added: a slowdown by which every head is stretched."""
     rng = np.random.default_rng(0)
@@ -113,7 +107,7 @@ def _judged(pairs: Sequence[AbPair], like: AbResult) -> VerdictName:
         comparisons = compare_times(pairs[: round(share * len(pairs))], keys, level, settings.margin)
         if is_decided(comparisons):
             break
-    return verdict_of([comparison.verdict for comparison in comparisons])
+    return verdict_of(comparisons)
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -144,7 +138,7 @@ def _rates_table(kinds: Sequence[Kind]) -> list[str]:
 
 
 def _rates_row(kind: Kind) -> str:
-    counts = Counter(verdict_of([time.verdict for time in result.times]) for result in kind.results)
+    counts = Counter(verdict_of(result.times) for result in kind.results)
     n = len(kind.results)
     longest = max(result.duration_s for result in kind.results)
     pairs = statistics.median(len(result.pairs) for result in kind.results)

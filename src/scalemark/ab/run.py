@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from scalemark import __version__
-from scalemark.ab.decide import compare_times, is_decided, look_levels
+from scalemark.ab.decide import compare_times, is_decided, look_levels, verdict_of
 from scalemark.ab.pairs import WAITING, Bench, Visiting, build, measure_pair, plan_visits, time_rounds_s
 from scalemark.ab.sides import Checkout, checked_out
 from scalemark.ab.workers import Answer, Lost, SideWorker
@@ -255,7 +255,7 @@ class _Run:
     def result(self, looks_taken: int) -> AbResult:
         """All of it as one record."""
         base, head = self.bench.base.side, self.bench.head.side
-        comparisons = (*self._exact(), *self.times)
+        exact = tuple(self._exact())
         return AbResult(
             scalemark_version=__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -267,8 +267,8 @@ class _Run:
             diff=Diff(
                 base_id=f"{base.revision} ({base.commit[:12]})",
                 new_id=f"{head.revision} ({head.commit[:12]})",
-                verdict=worst(comparison.verdict for comparison in comparisons),
-                comparisons=comparisons,
+                verdict=worst([verdict_of(self.times), *(comparison.verdict for comparison in exact)]),
+                comparisons=(*exact, *self.times),
             ),
             looks_taken=looks_taken,
             duration_s=time.monotonic() - self.started_s,

@@ -44,12 +44,22 @@ def _exact(result: AbResult) -> list[Comparison]:
     return [comparison for comparison in result.diff.comparisons if comparison not in result.times]
 
 
+def _hidden(result: AbResult) -> list[str]:
+    """What the verdict of the whole leaves open of single workloads."""
+    if result.diff.verdict == "inconclusive":
+        return []
+    undecided = [time for time in result.times if time.verdict == "inconclusive" and time.ratio]
+    told = [f"{time.subject} to ± {time.ratio.relative_half_width:.1%}" for time in undecided if time.ratio]
+    return [f"Known alone: {', '.join(told)}; a smaller change of one of them may hide."] if told else []
+
+
 def _closing(result: AbResult, counters: Sequence[Comparison]) -> list[str]:
     counts = Counter(comparison.verdict for comparison in counters)
     exact = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common()) or "none"
     lost = [pair for pair in result.pairs if pair.lost]
     settings = result.settings
     return [
+        *_hidden(result),
         f"Exact counters: {exact}.",
         f"{len(result.pairs) - len(lost)} pairs of fresh processes in {format_seconds(result.duration_s)}, decided at "
         f"look {result.looks_taken} of {len(settings.looks)}; margin {settings.margin:.1%}.",

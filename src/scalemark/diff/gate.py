@@ -28,7 +28,7 @@ def outcome(diff: Diff) -> Outcome:
         return "not_comparable"
     if diff.verdict == "regressed":
         return "regressed"
-    return "inconclusive" if "inconclusive" in verdicts else "passed"
+    return "inconclusive" if diff.verdict == "inconclusive" else "passed"
 
 
 def vanished(diff: Diff) -> list[Comparison]:
