@@ -1,6 +1,7 @@
 """Keys and rules of a workload that is spread over ranks; keys of others must never change."""
 
 import pytest
+from factories import make_suite
 from pydantic import ValidationError
 
 from scalemark.benchmarks import on_ranks
@@ -52,3 +53,18 @@ def test_a_machine_is_summed_up_by_what_is_known_of_it() -> None:
     known = Machine(id="a", identity={"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 24 * 2**30, "torch": "2.13.0"})
     assert known.summary == "AMD EPYC, 2 cores, 24.0 GiB, torch 2.13.0"
     assert Machine(id="b", identity={"cpu": None, "torch": "2.13.0"}).summary == "unknown device, torch 2.13.0"
+
+
+def test_a_suites_memory_is_that_of_its_device_and_of_no_more_than_its_container() -> None:
+    def limit(device: str, context: dict[str, int]) -> float | None:
+        suite = make_suite()
+        machine = suite.machine.model_copy(
+            update={"identity": {"memory_bytes": 8 * 2**30, "gpu_memory_bytes": 2**36}, "context": context}
+        )
+        settings = suite.settings.model_copy(update={"device": device})
+        return suite.model_copy(update={"machine": machine, "settings": settings}).memory_limit_bytes
+
+    assert limit("cpu", {}) == 8 * 2**30
+    assert limit("cpu", {"memory_total_bytes": 7 * 2**30}) == 7 * 2**30
+    assert limit("cpu", {"memory_total_bytes": 7 * 2**30, "memory_limit_bytes": 2**30}) == 2**30
+    assert limit("cuda", {"memory_limit_bytes": 2**30}) == 2**36

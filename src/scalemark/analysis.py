@@ -273,7 +273,7 @@ def _price(model: ModelConfig, laws: dict[LawKind, Law], suite: Suite) -> PriceT
     training_tokens = float(TOKENS_PER_PARAMETER * accounting.params_total)
     costs = {kind: _predict_cost(laws[kind], model, accounting, suite) for kind in COST_KINDS if kind in laws}
     step_s, step_j, memory_bytes = costs["step_time"], costs.get("energy"), costs.get("memory")
-    limit_bytes = memory_limit_bytes(suite)
+    limit_bytes = suite.memory_limit_bytes
     return PriceTag(
         model=model,
         params_total=accounting.params_total,
@@ -287,14 +287,3 @@ def _price(model: ModelConfig, laws: dict[LawKind, Law], suite: Suite) -> PriceT
         fits_memory=memory_bytes.high < limit_bytes if memory_bytes and limit_bytes else None,
         extrapolation=extrapolation(laws["step_time"], "params_non_embedding", accounting.params_non_embedding),
     )
-
-
-def memory_limit_bytes(suite: Suite) -> float | None:
-    """Memory of the suite's device; of the machine, no more than its container may use."""
-    machine = suite.machine
-    if suite.settings.device == "cuda":
-        limits = [machine.identity.get("gpu_memory_bytes")]
-    else:
-        limits = [machine.context.get("memory_total_bytes") or machine.identity.get("memory_bytes")]
-        limits.append(machine.context.get("memory_limit_bytes"))
-    return min((float(limit) for limit in limits if limit), default=None)

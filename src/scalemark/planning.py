@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from scalemark.analysis import TOKENS_PER_PARAMETER, ceilings_as_limits, law_cells, memory_limit_bytes
+from scalemark.analysis import TOKENS_PER_PARAMETER, ceilings_as_limits, law_cells
 from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError, TooFarError
 from scalemark.fit.cost_law import Limits, distance
 from scalemark.fit.forms import form_of
@@ -138,7 +138,7 @@ def plan_hours(
         grounds = survey(suite, laws)
     except ScalemarkError as error:
         return (), {format_hours(hours): str(error) for hours in budgets_h}
-    choice = _choice(grounds, "hours", (), memory_limit_bytes(suite), None, False)
+    choice = _choice(grounds, "hours", (), suite.memory_limit_bytes, None, False)
     plans: list[TrainingPlan] = []
     missing: dict[str, str] = {}
     for hours in budgets_h:
@@ -172,7 +172,7 @@ def _goal(
 
 def _limit_bytes(suite: Suite, memory_gib: float | None) -> float | None:
     if memory_gib is None:
-        return memory_limit_bytes(suite)
+        return suite.memory_limit_bytes
     if not 0 < memory_gib < float("inf"):
         raise InputError(f"{memory_gib:g} GiB hold no model: give --memory-gib a positive number")
     return memory_gib * 2**30

@@ -153,6 +153,16 @@ class Suite(Frozen):
     duration_s: NonNegativeFloat | None = None
     parts: tuple[str, ...] = ()
 
+    @property
+    def memory_limit_bytes(self) -> float | None:
+        """Memory of its device; of a CPU's, no more than the container may use. None: not known."""
+        facts, context = self.machine.identity, self.machine.context
+        if self.settings.device == "cuda":
+            limits = [facts.get("gpu_memory_bytes")]
+        else:
+            limits = [context.get("memory_total_bytes") or facts.get("memory_bytes"), context.get("memory_limit_bytes")]
+        return min((float(limit) for limit in limits if limit), default=None)
+
     def frame(self, what: Literal["cells", "training"] = "cells") -> "pd.DataFrame":
         """One row per measured cell, or per finished training run, as a pandas table; empty where there are none.
 

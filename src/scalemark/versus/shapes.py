@@ -6,7 +6,7 @@ from math import exp
 
 from scipy.stats import t
 
-from scalemark.analysis import CURVE_DEPTHS, FARTHEST_PRICE, PRICED_DEPTHS, TOKENS_PER_PARAMETER, memory_limit_bytes
+from scalemark.analysis import CURVE_DEPTHS, FARTHEST_PRICE, PRICED_DEPTHS, TOKENS_PER_PARAMETER
 from scalemark.diff.noise import RunToRun, repeated_logs, run_to_run
 from scalemark.diff.speedup import Median, ratio_of_medians
 from scalemark.diff.verdict import ratio_of
@@ -223,7 +223,7 @@ def _predicted(contender: Contender, shape: Shape) -> _Found | None:
     seconds = _ask(contender, "step_time", shape)
     if far > FARTHEST_PRICE or seconds is None:
         return None
-    memory_bytes, limit_bytes = _ask(contender, "memory", shape), memory_limit_bytes(contender.suite)
+    memory_bytes, limit_bytes = _ask(contender, "memory", shape), contender.suite.memory_limit_bytes
     step = ContenderStep(
         contender=contender.name,
         measured=False,

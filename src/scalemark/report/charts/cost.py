@@ -18,7 +18,7 @@ from scalemark.report.charts.layers import (
     points,
 )
 from scalemark.report.charts.palette import PURPLE
-from scalemark.report.series import Row, law_rows, machine_memory_bytes, memory_rows, step_time_rows
+from scalemark.report.series import Row, law_rows, memory_rows, step_time_rows
 from scalemark.report.series.steps import foretold_rows
 from scalemark.report.ticks import amount_axis, bytes_axis, seconds_axis
 from scalemark.schema import Analysis, Suite
@@ -57,7 +57,7 @@ def memory_figure(analysis: Analysis) -> Figure | None:
 
 
 def _limit_rows(suite: Suite) -> list[Row]:
-    limit = machine_memory_bytes(suite)
+    limit = suite.memory_limit_bytes
     return [{"y": limit, "label": f"memory of this machine: {format_bytes(limit)}"}] if limit else []
 
 

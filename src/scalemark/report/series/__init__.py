@@ -2,7 +2,7 @@
 
 from scalemark.report.series.laws import law_rows, pieces_of
 from scalemark.report.series.row import Row
-from scalemark.report.series.steps import GROWING, OTHER, machine_memory_bytes, memory_rows, step_time_rows
+from scalemark.report.series.steps import GROWING, OTHER, memory_rows, step_time_rows
 from scalemark.report.series.training import loss_rows, training_curve_rows
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Row",
     "law_rows",
     "loss_rows",
-    "machine_memory_bytes",
     "memory_rows",
     "pieces_of",
     "step_time_rows",

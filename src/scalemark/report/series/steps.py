@@ -42,13 +42,6 @@ def memory_rows(suite: Suite) -> list[Row]:
     ]
 
 
-def machine_memory_bytes(suite: Suite) -> float | None:
-    """Memory of the device that was measured, where the fingerprint knows it."""
-    name = "gpu_memory_bytes" if suite.settings.device == "cuda" else "memory_bytes"
-    value = suite.machine.identity.get(name)
-    return float(value) if isinstance(value, int | float) and value else None
-
-
 def foretold_rows(analysis: Analysis) -> list[Row]:
     """One row per charted step that was hidden from the time law: x parameters, y what the law foretold, with ends."""
     foretold = {one.subject: one.foretold for one in analysis.residuals.get("step_time", ()) if one.foretold}

@@ -13,7 +13,7 @@ from scalemark.report.charts.figure import Figure
 from scalemark.report.charts.layers import DASH, PARAMETERS_TITLE, Frame, ends_of, inline, layered, tooltip
 from scalemark.report.charts.palette import GREY, MODEL_COLOURS, MODEL_SHAPES
 from scalemark.report.numbers import Formatter, with_interval
-from scalemark.report.series import Row, machine_memory_bytes, pieces_of
+from scalemark.report.series import Row, pieces_of
 from scalemark.report.ticks import Axis, amount_axis, bytes_axis, ratio_axis, seconds_axis, usd_axis
 from scalemark.report.versus.words import crossover_size, known, speedup, times, usd
 from scalemark.schema import Contender, ContenderStep, Crossover, CurvePoint, Estimate, ShapeCompared, SuiteComparison
@@ -186,7 +186,7 @@ def _said(row: Row, write: Formatter) -> str:
 
 
 def _limit(contender: Contender) -> list[Row]:
-    limit = machine_memory_bytes(contender.suite)
+    limit = contender.suite.memory_limit_bytes
     label = f"{contender.name}: {format_bytes(limit)}"
     return [{"y": limit, "series": contender.name, "label": label}] if limit else []
 
