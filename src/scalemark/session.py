@@ -170,7 +170,7 @@ def _start(request: Request, folder: RunFolder, started_s: float) -> Session:
     workloads = [placed(workload, scouted.device, corpus) for workload in request.workloads]
     groups = _plan_groups(workloads, trainings, scouted, site.threads, left_s)
     alone = [workload for workload in workloads if not workload.is_parallel]
-    wanted = _cells_of(baseline, machine)
+    wanted = _measured_by(baseline, machine)
     plan, grid = _plan(alone, trainings, trained, scouted, pace, workshop.slots, left_s - groups.expected_s, wanted)
     if not plan.cells and not groups.cells and not grid.orders and not trained:
         raise BudgetError(f"nothing fits into {format_seconds(request.budget_s)}: raise the budget")
@@ -252,11 +252,12 @@ def _trained_before(
     return frozenset(known | {entry.run.config.key for entry in recovered}), recovered
 
 
-def _cells_of(baseline: Suite | None, machine: Machine) -> frozenset[str]:
-    """Keys of what a baseline of this machine has measured."""
+def _measured_by(baseline: Suite | None, machine: Machine) -> frozenset[str]:
+    """Keys of the cells and of the training runs that a baseline of this machine has."""
     if baseline is None or baseline.machine.id != machine.id:
         return frozenset()
-    return frozenset(cell.workload.key for cell in baseline.cells if cell.status == "ok")
+    cells = (cell.workload.key for cell in baseline.cells if cell.status == "ok")
+    return frozenset(cells) | {run.config.key for run in baseline.training_runs if run.status == "ok"}
 
 
 def _is_trained(entry: JournalEntry) -> TypeGuard[RunTrained]:
@@ -311,7 +312,7 @@ def _plan(
     timing_s = max(left_s - min(wanted_s, (1 - TIMING_SHARE) * left_s), min(TIMING_AT_LEAST_S, left_s))
     plan = plan_campaign(workloads, scouted, timing_s, wanted)
     training_s = left_s - min(timing_s, plan.expected_s) if plan.cells else left_s
-    return plan, plan_grid(trainings, step_s, training_s, slots, trained)
+    return plan, plan_grid(trainings, step_s, training_s, slots, trained, wanted)
 
 
 def _no_step(_: Accounting) -> float:

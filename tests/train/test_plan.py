@@ -169,6 +169,19 @@ def test_what_is_trained_already_costs_nothing_and_makes_room_for_more() -> None
 # What it is worth
 
 
+def test_what_a_baseline_trained_is_trained_again_though_a_faster_machine_would_choose_others() -> None:
+    baseline = {order.key for order in planned(240.0).orders}
+    faster = plan_grid(GRID, lambda accounting: 0.8 * step_s(accounting), 240.0, 2)
+    assert not baseline <= {order.key for order in faster.orders}, "nothing to choose"
+    again = plan_grid(GRID, lambda accounting: 0.8 * step_s(accounting), 240.0, 2, wanted=baseline)
+    assert baseline <= {order.key for order in again.orders}
+    assert len(again.orders) > len(baseline), "what time is left goes to others"
+    little_slower = plan_grid(GRID, lambda accounting: 1.05 * step_s(accounting), 240.0, 2, wanted=baseline)
+    assert baseline == {order.key for order in little_slower.orders}
+    half_the_time = plan_grid(GRID, step_s, 120.0, 2, wanted=baseline)
+    assert half_the_time == plan_grid(GRID, step_s, 120.0, 2)
+
+
 def test_a_larger_budget_tells_more() -> None:
     after = [told([order.config for order in planned(budget_s).orders]) for budget_s in (60, 240, 960)]
     assert after == sorted(after, reverse=True) and after[0] > after[-1]

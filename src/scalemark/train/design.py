@@ -35,13 +35,13 @@ LARGEST_SHARE, LARGEST_REACH = 0.3, 4.0
 Runs = Sequence[Candidate]
 
 
-def choose(candidates: Runs, taken: Runs, known: Runs, time_s: float, slots: int) -> list[Candidate]:
+def choose(candidates: Runs, taken: Runs, known: Runs, time_s: float, slots: int, wanted: Runs = ()) -> list[Candidate]:
     """Of the candidates those that tell most for their time, in the order of their worth, while all of it fits.
 
     taken: runs that have their place already; known: those that are there already, and cost nothing. slots: how many
-    trunks are trained at a time.
+    trunks are trained at a time. wanted: of the candidates, those that are chosen whatever they tell.
     """
-    chosen: list[Candidate] = []
+    chosen = [*wanted]
 
     def spent_s(one: Candidate | None = None) -> list[float]:
         runs = [*known, *taken, *chosen, *([one] if one else [])]
@@ -52,7 +52,7 @@ def choose(candidates: Runs, taken: Runs, known: Runs, time_s: float, slots: int
 
     affordable = [candidate for candidate in candidates if fits(candidate)]
     targets = targets_beyond([*affordable, *known])
-    chosen += _largest(affordable, LARGEST_SHARE * slots * time_s)
+    chosen += [] if chosen else _largest(affordable, LARGEST_SHARE * slots * time_s)
     beside = [candidate for candidate in affordable if _may_stand_beside(candidate, chosen)]
     for left in (beside, affordable):  # what time is left when no more may stand beside it goes to any
         while left := [candidate for candidate in left if candidate not in chosen and fits(candidate)]:

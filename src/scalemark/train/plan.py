@@ -14,6 +14,9 @@ from scalemark.train.jobs import RunOrder
 WORKER_START_S = 4.0
 # Of the time: machines have slow minutes, and what is begun should be ended.
 PLANNED_SHARE = 0.88
+# What a baseline trained fitted its time: it fits, though this run's first look at the pace may say by a little that it
+# does not.
+WANTED_SLACK = 1.1
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,14 @@ def plan_grid(
     budget_s: float,
     slots: int = 1,
     trained: Collection[str] = (),
+    wanted: Collection[str] = (),
 ) -> GridPlan:
     """Choose the runs that tell most about the loss law for their time.
 
     A user's own tasks come first. With runs that repeat text among the configurations, all are taken from the cheapest
     up: what they tell about repetition has no design yet. trained: keys of runs that are there already: they cost
-    nothing and tell what they tell.
+    nothing and tell what they tell. wanted: keys of runs that a baseline has: they come next, where there is time for
+    all of them, so that losses can be compared.
     """
     everything = [Candidate.of(config, step_s) for config in configs]
     done = [candidate for candidate in everything if candidate.config.key in trained]
@@ -79,7 +84,9 @@ def plan_grid(
     taken = _cheapest([candidate for candidate in new if repeats or candidate.config.task], time_s, slots)
     known = [candidate for candidate in done if candidate.is_plain]
     plain = [candidate for candidate in new if candidate.is_plain and candidate not in taken]
-    taken += choose(plain, taken, known, time_s, slots)
+    asked = [candidate for candidate in plain if candidate.config.key in wanted]
+    asked = asked if _time_s([*taken, *asked], slots) <= WANTED_SLACK * time_s else []
+    taken += choose(plain, taken, known, time_s, slots, asked)
     left_out = sorted((candidate for candidate in new if candidate not in taken), key=lambda one: one.added_s(0))
     trunks = [orders for branches in by_trunk([*done, *taken]) if (orders := _orders(branches, done))]
     return GridPlan(
@@ -93,10 +100,14 @@ def _cheapest(candidates: Sequence[Candidate], time_s: float, slots: int) -> lis
     """The longest run of candidates, from the cheapest up, that the time holds."""
     taken: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda candidate: candidate.added_s(0)):
-        if makespan_s([sum(costs_s(trunk)) for trunk in by_trunk([*taken, candidate])], slots) > time_s:
+        if _time_s([*taken, candidate], slots) > time_s:
             break
         taken.append(candidate)
     return taken
+
+
+def _time_s(candidates: Sequence[Candidate], slots: int) -> float:
+    return makespan_s([sum(costs_s(trunk)) for trunk in by_trunk(candidates)], slots)
 
 
 def _orders(branches: Sequence[Candidate], done: Collection[Candidate]) -> tuple[RunOrder, ...]:
