@@ -39,7 +39,7 @@ def training_curve_figure(suite: Suite) -> Figure | None:
     chart = layered(lines.encode(**frame.xy(), color=_model_colour(rows), detail="run:N", tooltip=tooltip(rows)))
     drawn = len({row["run"] for row in rows})
     some = some_of(drawn, len(runs_with_curve(suite)), "runs", "size and tokens")
-    caption = f"One line per training run, coloured by model. A point averages the losses since the point before.{some}"
+    caption = f"One line per training run, coloured by model. A point is the mean of the steps just before it.{some}"
     return titled("training-loss", caption, chart)
 
 
