@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from scalemark.report.charts import FIGURE_NAMES, Figure, figures, memory_figure, to_svg, to_vega_lite
+from scalemark.report.charts.split import split_figure
 from scalemark.report.series.steps import foretold_rows
-from scalemark.schema import Analysis, LossPoint, TaskRef, TrainingConfig, TrainingRun
+from scalemark.schema import Analysis, Estimate, LossPoint, TaskRef, TrainingConfig, TrainingRun
 
 
 def drawn(analysis: Analysis) -> dict[str, Figure]:
@@ -30,6 +31,20 @@ def test_a_chart_with_nothing_to_draw_is_left_out(analysis: Analysis, bare_analy
     untrained = analysis.model_copy(update={"suite": analysis.suite.model_copy(update={"training_runs": ()})})
     assert set(drawn(untrained)) == {"step-time", "memory", "mfu"}
     assert figures(bare_analysis) == ()
+
+
+def test_a_whisker_that_is_too_long_ends_before_the_words_of_its_row(full_analysis: Analysis) -> None:
+    splits = [split.model_copy(update={"measured_s": _tripled(split.measured_s)}) for split in full_analysis.splits]
+    figure = split_figure(full_analysis.model_copy(update={"splits": tuple(splits)}))
+    assert figure
+    rows = [row for rows in to_vega_lite(figure)["datasets"].values() for row in rows]
+    (words_at,) = {row["at"] for row in rows if "at" in row}
+    ends = [row["high"] for row in rows if "high" in row and "at" not in row]
+    assert ends and max(ends) < words_at
+
+
+def _tripled(measured: Estimate | None) -> Estimate | None:
+    return measured and measured.model_copy(update={"high": 3 * measured.value})
 
 
 def test_a_chart_without_a_law_shows_what_was_measured(analysis: Analysis) -> None:

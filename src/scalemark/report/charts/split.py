@@ -84,7 +84,7 @@ def _bars(analysis: Analysis, rows: Sequence[Row], x: Axis, y: alt.Y) -> alt.Cha
 
 def _medians(totals: Sequence[Row], x: Axis, y: alt.Y) -> list[alt.Chart]:
     """What was measured: a tick at 100 % and its interval. A rule of two colours is seen on any bar and either page."""
-    measured = [row for row in totals if "middle" in row]
+    measured = [{**row, "high": min(float(row["high"]), MOST_SHARE)} for row in totals if "middle" in row]
     if not measured:
         return []
     wide = inline(measured).mark_rule(color="white", strokeWidth=3.5, opacity=0.9, clip=True)
