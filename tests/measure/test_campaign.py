@@ -114,7 +114,7 @@ def test_a_second_look_adds_blocks_of_its_cells_and_of_the_kernels_and_observes_
 
 
 def test_a_cell_that_fails_ends_with_its_reason_and_the_rest_go_on(site, monkeypatch):
-    monkeypatch.setattr(campaign_module, "SILENCE_AT_LEAST_S", 8.0)
+    monkeypatch.setattr(campaign_module, "SILENCE_AT_LEAST_S", 15.0)
     monkeypatch.setattr(campaign_module, "SILENCE_FACTOR", 0.0)
     good = workload("well_behaved")
     bad = {name: workload(name) for name in ("killed", "raises", "out_of_memory", "hangs")}

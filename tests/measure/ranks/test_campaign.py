@@ -40,7 +40,7 @@ SCOUTED = Scouted(
     facts={},
 )
 TINY = ModelConfig(n_layer=1, d_model=32, n_head=2)
-TIMEOUT_S = 6.0
+TIMEOUT_S = 12.0
 RANK_MODULE = "scalemark.measure.ranks.rank"
 
 
