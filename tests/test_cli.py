@@ -105,6 +105,14 @@ def test_plan_prints_what_to_train_and_writes_it_as_json(tmp_path: Path) -> None
     assert "Loss against time" in result.stdout
 
 
+def test_a_plan_that_lies_too_far_says_how_to_insist(tmp_path: Path) -> None:
+    path = saved(BASE, tmp_path)
+    refused = call("plan", path, "--hours", "1000")
+    assert refused.exit_code == 2
+    assert refused.stderr.rstrip().endswith("or insist with --force")
+    assert call("plan", path, "--hours", "1000", "--force").exit_code == 0
+
+
 @pytest.mark.parametrize("arguments", ["", "--hours 0", "--hours 1 --loss 2", "--usd 1", "--kwh 1"])
 def test_plan_tells_bad_input_in_one_line(tmp_path: Path, arguments: str) -> None:
     result = call("plan", saved(BASE, tmp_path), *arguments.split())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import scalemark
-from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError
+from scalemark.errors import BudgetError, FitError, InputError, ScalemarkError, TooFarError
 from scalemark.model.accounting import account
 from scalemark.model.memory import predict_memory
 from scalemark.planning import REFUSED_BEYOND, Grounds, plan, plan_hours, survey
@@ -235,7 +235,7 @@ def test_no_energy_counter_is_a_reason_and_not_a_nought() -> None:
 
 
 def test_past_a_hundred_times_what_was_measured_it_takes_force() -> None:
-    with pytest.raises(InputError, match="--force"):
+    with pytest.raises(TooFarError, match="past 100 times no law holds"):
         plan(grounds(), hours=1000)
     forced = plan(grounds(), hours=1000, force=True)
     assert forced.best.extrapolation > REFUSED_BEYOND

@@ -53,7 +53,9 @@ QUICK = ("--benchmark-only", "--scale-budget", "120s")
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Whose pytest does not take itself for a worker of the one that runs these tests."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeini(INI)
     pytester.makepyfile(bench_linear=BENCH)
     return pytester

@@ -140,11 +140,10 @@ def recorded(folder: Path) -> list[Suite]:
 
 
 def all_recorded(root: Path) -> dict[str, list[Suite]]:
-    """By kind, identical code first; of the cells those that every run of every kind timed, without their counters."""
+    """By kind, identical code first; of the cells those that every run of identical code timed, without counters."""
     folders = sorted((path.parent for path in root.glob("*/runs")), key=_order)
     runs = {folder.name: recorded(folder) for folder in folders}
-    timed = [_timed(suite) for suites in runs.values() for suite in suites]
-    shared = set.intersection(*timed)
+    shared = set.intersection(*map(_timed, runs[IDENTICAL]))
     return {name: [_of_times(suite, shared) for suite in suites] for name, suites in runs.items()}
 
 
@@ -157,8 +156,9 @@ def _timed(suite: Suite) -> set[str]:
 
 
 def _of_times(suite: Suite, keys: set[str]) -> Suite:
+    """Of these cells those that it timed: a run beside others has time for fewer."""
     nothing_exact = {"accounting": None, "operators": None, "memory": None}
-    cells = [cell.model_copy(update=nothing_exact) for cell in suite.cells if cell.workload.key in keys]
+    cells = [c.model_copy(update=nothing_exact) for c in suite.cells if c.workload.key in keys & _timed(suite)]
     return suite.model_copy(update={"cells": tuple(cells)})
 
 
@@ -268,7 +268,8 @@ def trials(identical: Sequence[Suite], new: Sequence[Suite], n: int, rng: random
     for _ in range(n):
         chosen = rng.choice(new)
         others = [rng.choice(variants[suite.id]) for suite in identical if suite.id != chosen.id]
-        found.append(Trial(tuple(rng.sample(others, len(others))), rng.choice(variants[chosen.id])))
+        shared = [_of_times(suite, _timed(chosen)) for suite in rng.sample(others, len(others))]
+        found.append(Trial(tuple(shared), rng.choice(variants[chosen.id])))
     return found
 
 

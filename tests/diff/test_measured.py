@@ -9,7 +9,7 @@ from factories import estimate, make_suite
 from scalemark.diff import compare
 from scalemark.diff.measured import ALL_CELLS, at_references
 from scalemark.record.repeats import with_repeats
-from scalemark.schema import Cell, Comparison, ControlVariate, Diff, Energy, Estimate, Suite
+from scalemark.schema import Cell, Comparison, Conditions, ControlVariate, Diff, Energy, Estimate, Suite
 
 N_CELLS = 9
 NOISE = 0.04
@@ -160,6 +160,59 @@ def test_a_kernel_that_only_one_side_ran_moves_nothing() -> None:
     found = at_references(one, {"gemm": 2.0})
     assert found and cell.time_s and found.value == pytest.approx(2 * cell.time_s.value)
     assert at_references(cell, {"gemm": 2.0}) is None
+
+
+# a busy machine
+
+
+def beside_a_neighbour(suite: Suite, waited: float, among: int = N_CELLS) -> Suite:
+    """The first cells of the suite with rounds in which something waited for a processor for this share of the time."""
+    cells = [_beside_a_neighbour(cell, waited if i < among else 0.0) for i, cell in enumerate(suite.cells)]
+    return suite.model_copy(update={"cells": tuple(cells)})
+
+
+def _beside_a_neighbour(cell: Cell, waited: float) -> Cell:
+    blocks = [
+        block.model_copy(
+            update={
+                "conditions": Conditions(
+                    turn_lengths=(len(block.rounds_s),), pressure_s=(waited * sum(block.rounds_s),)
+                )
+            }
+        )
+        for block in cell.blocks
+    ]
+    return cell.model_copy(update={"blocks": tuple(blocks)})
+
+
+def test_a_slowdown_while_others_kept_the_machine_busy_is_no_regression() -> None:
+    new = beside_a_neighbour(run(2, slowdown=1.5), 0.3)
+    for base in (baseline(), run(100)):
+        told = times(compare(base, new))
+        assert {one.verdict for one in told} == {"inconclusive"}
+        assert {one.reason for one in told} == {
+            "rounds waited for a processor 30% of their time: end other programs, measure again"
+        }
+
+
+def test_a_baseline_of_a_busy_machine_proves_no_improvement() -> None:
+    told = times(compare(beside_a_neighbour(run(100), 0.3), run(2, slowdown=0.5)))
+    assert {one.verdict for one in told} == {"inconclusive"}
+    assert all("in the base" in (one.reason or "") for one in told)
+
+
+def test_a_machine_that_is_always_as_busy_is_judged_as_any_other() -> None:
+    base, slower = (beside_a_neighbour(suite, 0.2) for suite in (run(100), run(2, slowdown=1.5)))
+    assert "regressed" in {one.verdict for one in times(compare(base, slower))}
+
+
+def test_the_cells_that_met_no_neighbour_are_judged_and_so_is_their_mean() -> None:
+    new = beside_a_neighbour(run(2, slowdown=1.5), 0.3, among=4)
+    told = {one.subject: one.verdict for one in times(compare(baseline(), new))}
+    assert told[ALL_CELLS] == "regressed"
+    keys = [cell.workload.key for cell in new.cells]
+    assert {told[key] for key in keys[:4]} == {"inconclusive"}
+    assert {told[key] for key in keys[4:]} == {"regressed"}
 
 
 # energy

@@ -1,5 +1,6 @@
 """Real workers on tasks that take milliseconds."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,16 @@ def workload(function: str, **arguments: int) -> Workload:
     return Workload(phase="step", task=TaskRef(path=str(TASKS), function=function, arguments=tuple(arguments.items())))
 
 
-@pytest.fixture
-def site(tmp_path) -> Site:
-    tokens = tmp_path / "tokens.bin"
+def site_in(folder: Path) -> Site:
+    tokens = folder / "tokens.bin"
     np.arange(4000).astype(np.uint8).tofile(tokens)
     one_cpu = default_affinity()[:1] if default_affinity() else None
-    return Site(tokens, tmp_path / "workers.log", threads=1, seed=0, device="cpu", affinity=one_cpu)
+    return Site(tokens, folder / "workers.log", threads=1, seed=0, device="cpu", affinity=one_cpu)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return site_in(tmp_path)
 
 
 def carried_out(site: Site, *workloads: Workload) -> list[JournalEntry]:
@@ -51,9 +56,24 @@ def of(kind, entries):
     return [entry for entry in entries if isinstance(entry, kind)]
 
 
-def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(site):
+@dataclass(frozen=True)
+class Whole:
+    """A campaign from its memory pass to its last block."""
+
+    site: Site
+    cells: list[Workload]
+    entries: list[JournalEntry]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    site = site_in(tmp_path_factory.mktemp("whole"))
     cells = [workload("well_behaved", width=8), workload("well_behaved", width=16)]
-    entries = carried_out(site, *cells)
+    return Whole(site, cells, carried_out(site, *cells))
+
+
+def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(whole):
+    cells, entries = whole.cells, whole.entries
     blocks = {(entry.key, entry.block.index) for entry in of(BlockMeasured, entries)}
     assert blocks == {(cell.key, index) for cell in cells for index in range(FEW_BLOCKS)}
     assert {kernel.name for kernel in of(KernelMeasured, entries)} == {"gemm", "triad"}
@@ -68,8 +88,8 @@ def test_every_block_measures_every_cell_with_the_reference_kernels_among_them(s
     }
 
 
-def test_every_block_says_what_its_worker_ran_with_and_what_the_machine_did_beside_its_rounds(site):
-    entries = carried_out(site, workload("well_behaved"))
+def test_every_block_says_what_its_worker_ran_with_and_what_the_machine_did_beside_its_rounds(whole):
+    site, entries = whole.site, whole.entries
     workers = of(WorkerStarted, entries)
     assert [(worker.purpose, worker.index) for worker in workers] == [
         ("memory", 0),

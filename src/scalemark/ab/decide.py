@@ -66,11 +66,16 @@ def look_levels(alpha: float, shares: Sequence[float]) -> tuple[float, ...]:
 
 def visit_log_ratios(samples: AbSamples) -> np.ndarray:
     """log(head / base) of each visit, shape (visits,), each side at the median of its rounds."""
-    base, head = (
-        np.median(np.reshape(side, (-1, samples.rounds_per_visit)), axis=1) for side in (samples.base_s, samples.head_s)
-    )
-    ratios: np.ndarray = np.log(head / base)
+    base_s, head_s = (_of_visits(side, samples.rounds_per_visit) for side in (samples.base_s, samples.head_s))
+    ratios: np.ndarray = np.log(head_s / base_s)
     return ratios
+
+
+def _of_visits(rounds_s: Sequence[float], rounds_per_visit: int) -> np.ndarray:
+    """The median round of each visit, seconds, shape (visits,)."""
+    table = np.reshape(rounds_s, (-1, rounds_per_visit))
+    medians: np.ndarray = table[:, 0] if rounds_per_visit == 1 else np.median(table, axis=1)
+    return medians
 
 
 def pair_log_ratio(samples: AbSamples) -> float:

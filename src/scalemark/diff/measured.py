@@ -3,6 +3,9 @@
     the baseline stores reruns    new run − mean of the reruns, margin from their scatter (`diff.family`)
     it stores none                interval of the ratio against a fixed margin (`verdict.judge_ratio`)
 
+A side whose rounds waited for a processor much more than the other's proves no change of the code: what would be called
+one is undecided.
+
 Where both sides have a corrected time, that is judged, both at reference kernels' times that are typical of the reruns
 (without reruns: of the base); the ratio as measured stands beside it. With reruns there is also one verdict on all
 times together, since what slows every cell by a little is seen there first.
@@ -25,11 +28,17 @@ TIME, ENERGY = "time_s", "joules_per_round"
 ALL_CELLS = "all timed cells"
 # Of fewer cells the mean says nothing that they do not.
 _FEWEST_FOR_ALL = 3
+# Share of a cell's rounds in which something waited for a processor. Above it, and above so many times the share of the
+# other side, others kept the machine busy. Quiet, cells of 14 runs had at most 9 %; with a neighbour many had 20 to 67.
+BUSY_SHARE, BUSIER = 0.10, 3.0
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """One quantity of one cell on both sides, as judged and as measured. noise: what reruns say, if there are any."""
+    """One quantity of one cell on both sides, as judged and as measured.
+
+    noise: what reruns say, if there are any. busy: why a change would be no proof, if others kept the machine busy.
+    """
 
     key: str
     metric: str
@@ -38,6 +47,7 @@ class _Pair:
     n_blocks: int
     raw: Estimate | None = None
     noise: RunToRun | None = None
+    busy: str | None = None
 
     @property
     def candidate(self) -> Candidate | None:
@@ -66,7 +76,7 @@ def compare_measured(
     for key in keys:
         if not any(pair.key == key for pair in pairs) and not neither_tried(base.get(key), new.get(key)):
             found[key].append(_only_one(key, base.get(key), new.get(key), machines))
-    on_one_device = [pair for pair in pairs if not base[pair.key].workload.is_parallel]
+    on_one_device = [pair for pair in pairs if not (base[pair.key].workload.is_parallel or pair.busy)]
     for comparison in _judged([*pairs, *energies], _all_cells(on_one_device, base), machines, margin):
         found.setdefault(comparison.subject, []).append(comparison)
     return found
@@ -92,7 +102,8 @@ def at_references(cell: Cell, references_s: Mapping[Reference, float]) -> Estima
 def _time_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
     if not (before and after and before.status == after.status == "ok" and before.time_s and after.time_s):
         return None
-    pair = _Pair(before.workload.key, TIME, before.time_s, after.time_s, len(after.blocks))
+    busy = _busy(before, after)
+    pair = _Pair(before.workload.key, TIME, before.time_s, after.time_s, len(after.blocks), busy=busy)
     references_s = shared_references_s(before)
     base, new = at_references(before, references_s), at_references(after, references_s)
     if base is None or new is None:
@@ -109,7 +120,23 @@ def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
         return None
     before_j = _of_any_process(before, base.joules_per_round)
     after_j = _of_any_process(after, new.joules_per_round)
-    return _Pair(before.workload.key, ENERGY, before_j, after_j, 1)
+    return _Pair(before.workload.key, ENERGY, before_j, after_j, 1, busy=_busy(before, after))
+
+
+def _busy(before: Cell, after: Cell) -> str | None:
+    shares = _waited(before), _waited(after)
+    for share, other, where in ((shares[1], shares[0], ""), (shares[0], shares[1], " in the base")):
+        if share > max(BUSY_SHARE, BUSIER * other):
+            return f"rounds{where} waited for a processor {share:.0%} of their time: end other programs, measure again"
+    return None
+
+
+def _waited(cell: Cell) -> float:
+    """Share of its rounds' time in which some task waited for a processor (PSI); 0 where the system does not tell."""
+    told = [block for block in cell.blocks if block.conditions and block.conditions.pressure_s is not None]
+    rounds_s = sum(sum(block.rounds_s) for block in told)
+    waited_s = sum(sum(block.conditions.pressure_s or ()) for block in told if block.conditions)
+    return waited_s / rounds_s if rounds_s else 0.0
 
 
 def _of_any_process(cell: Cell, joules: Estimate) -> Estimate:
@@ -192,6 +219,8 @@ def _judge_alone(pair: _Pair, margin: float) -> Judged:
 def _comparison(pair: _Pair, judged: Judged, machines: Machines) -> Comparison:
     candidate = pair.candidate
     verdict, reason = _verdict(judged, machines)
+    if pair.busy and verdict in ("regressed", "improved"):
+        verdict, reason = "inconclusive", pair.busy
     return Comparison(
         subject=pair.key,
         metric=pair.metric,

@@ -156,3 +156,9 @@ def test_both_outputs_draw_the_same_marks(analysis: Analysis) -> None:
 def test_a_users_own_model_is_drawn_where_its_numbers_are_known(task_analysis: Analysis) -> None:
     assert set(drawn(task_analysis)) == {"step-time", "training-loss"}
     assert ">make_task(width=64)<" in to_svg(drawn(task_analysis)["training-loss"])
+
+
+def test_every_chart_is_what_vega_lite_allows(full_analysis: Analysis) -> None:
+    """Reports are written without this check, which takes longer than writing them."""
+    for figure in figures(full_analysis):
+        assert figure.chart.to_dict(validate=True)["$schema"]

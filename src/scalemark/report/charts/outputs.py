@@ -15,7 +15,7 @@ _FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 
 def to_vega_lite(figure: Figure) -> dict[str, Any]:
     """The chart as Vega-Lite, as wide as the box it stands in. Colours of the page are the page's business."""
-    specification: dict[str, Any] = figure.chart.to_dict()
+    specification: dict[str, Any] = figure.chart.to_dict(validate=False)
     specification.pop("config", None)
     return {**specification, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
@@ -38,7 +38,7 @@ def to_png(figure: Figure, scale: float = 2.0) -> bytes:
 
 
 def _printed(figure: Figure) -> dict[str, Any]:
-    specification: dict[str, Any] = figure.chart.to_dict()
+    specification: dict[str, Any] = figure.chart.to_dict(validate=False)
     specification.pop("config", None)
     return {**specification, "title": figure.title}
 
