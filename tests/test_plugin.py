@@ -84,12 +84,6 @@ def test_one_run_measures_trains_and_reports_and_the_table_is_the_suite(project)
         assert (project.path / "results" / "runs" / suite.id / form).stat().st_size > 1000
 
 
-def test_the_plan_is_printed_before_anything_is_measured(project):
-    output = project.runpytest_subprocess(*QUICK, "-k", "step").stdout.str()
-    assert output.index("2 cells and 0 training runs on cpu") < output.index("bench_linear.py")
-    assert {cell.workload.phase for cell in only_suite(project.path).cells} == {"step"}
-
-
 def test_disabled_benchmarks_run_once_and_measure_nothing(project):
     result = project.runpytest_subprocess("--benchmark-disable", "-k", "linear_trained or step")
     result.assert_outcomes(passed=3, deselected=3)
@@ -116,13 +110,15 @@ def test_bad_input_is_one_line_that_says_what_to_do(project, arguments, says):
     assert not list(project.path.glob("results/runs/*"))
 
 
-def test_a_run_is_compared_with_what_is_named_and_fails_where_it_must(project):
+def test_a_narrowed_run_prints_its_plan_first_and_fails_where_it_must(project):
     """The base shares no cell with the run: nothing could be checked, which the strict gate does not let pass."""
     save_suite(make_suite("named"), project.path / "named.json")
     gate = ("--scale-baseline", "named.json", "--scale-fail-on", "inconclusive")
     result = project.runpytest_subprocess(*QUICK, "-k", "step", *gate)
     assert result.ret == 1
     output = result.stdout.str()
+    assert output.index("2 cells and 0 training runs on cpu") < output.index("bench_linear.py")
+    assert {cell.workload.phase for cell in only_suite(project.path).cells} == {"step"}
     assert "failed by --scale-fail-on inconclusive: not_comparable" in output
     assert "Against baseline named" in output
 
