@@ -257,6 +257,20 @@ def test_energy_of_another_counter_is_not_compared() -> None:
     assert energies(base, run(5)) == set()
 
 
+def test_where_reruns_tell_the_noise_of_energy_that_of_the_time_does_not_count() -> None:
+    def restless(suite: Suite) -> Suite:
+        cells = (cell.model_copy(update={"time_s": estimate(1.0, half_width=0.3)}) for cell in suite.cells)
+        return suite.model_copy(update={"cells": tuple(cells)})
+
+    rng = np.random.default_rng(3)
+    reruns = [
+        with_energy(restless(run(100 + i)), estimate(2.0 * float(np.exp(0.01 * rng.standard_normal()))))
+        for i in range(8)
+    ]
+    base = with_repeats(with_energy(restless(run(5)), estimate(2.0)), reruns)
+    assert energies(base, with_energy(restless(run(6)), estimate(2.4))) == {"regressed"}
+
+
 def test_reruns_tell_the_noise_of_energy() -> None:
     rng = np.random.default_rng(0)
     reruns = [with_energy(run(100 + i), estimate(2.0 * float(np.exp(0.01 * rng.standard_normal())))) for i in range(8)]

@@ -73,6 +73,7 @@ def compare_measured(
     pairs = [pair for key in keys if (pair := _time_pair(base.get(key), new.get(key)))]
     energies = [pair for key in keys if (pair := _energy_pair(base.get(key), new.get(key)))]
     pairs, energies = _with_noise(pairs, base, TIME), _with_noise(energies, base, ENERGY)
+    energies = [pair if pair.noise else _of_any_process(pair, base[pair.key], new[pair.key]) for pair in energies]
     for key in keys:
         if not any(pair.key == key for pair in pairs) and not neither_tried(base.get(key), new.get(key)):
             found[key].append(_only_one(key, base.get(key), new.get(key), machines))
@@ -118,9 +119,8 @@ def _energy_pair(before: Cell | None, after: Cell | None) -> _Pair | None:
     base, new = before.energy, after.energy
     if base.joules_per_round is None or new.joules_per_round is None or not _same_counter(base, new):
         return None
-    before_j = _of_any_process(before, base.joules_per_round)
-    after_j = _of_any_process(after, new.joules_per_round)
-    return _Pair(before.workload.key, ENERGY, before_j, after_j, 1, busy=_busy(before, after))
+    busy = _busy(before, after)
+    return _Pair(before.workload.key, ENERGY, base.joules_per_round, new.joules_per_round, 1, busy=busy)
 
 
 def _busy(before: Cell, after: Cell) -> str | None:
@@ -139,11 +139,16 @@ def _waited(cell: Cell) -> float:
     return waited_s / rounds_s if rounds_s else 0.0
 
 
-def _of_any_process(cell: Cell, joules: Estimate) -> Estimate:
-    """Energy was read in one process, and follows its time: the interval takes in how far processes of it differ.
+def _of_any_process(pair: _Pair, before: Cell, after: Cell) -> _Pair:
+    """Energy was read in one process, and follows its time: the intervals take in how far processes differ.
 
-    An interval of the time is of a median over blocks, each a process: one alone scatters √blocks times as far.
+    Where there are reruns, their scatter holds that already.
     """
+    return replace(pair, base=_widened(pair.base, before), new=_widened(pair.new, after))
+
+
+def _widened(joules: Estimate, cell: Cell) -> Estimate:
+    """An interval of the time is of a median over blocks, each a process: one alone scatters √blocks times as far."""
     if cell.time_s is None:
         return joules
     spread = [sqrt(len(cell.blocks)) * log(end / cell.time_s.value) for end in (cell.time_s.low, cell.time_s.high)]
