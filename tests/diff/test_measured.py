@@ -277,3 +277,20 @@ def test_reruns_tell_the_noise_of_energy() -> None:
     base = with_repeats(with_energy(run(5), estimate(2.0)), reruns)
     assert energies(base, with_energy(run(5), estimate(2.2))) == {"regressed"}
     assert energies(base, with_energy(run(5), estimate(2.05))) == {"same"}
+
+
+def test_a_run_whose_blocks_differ_more_than_the_reruns_do_is_not_judged_by_their_mean() -> None:
+    """All cells of one block are slow together, as on a machine that was slow for a minute."""
+    slow = run(2, slowdown=1.12)
+    cells = []
+    for cell in slow.cells:
+        blocks = [
+            block.model_copy(update={"rounds_s": tuple(second * factor for second in block.rounds_s)})
+            for block, factor in zip(cell.blocks, (1.0, 1.3, 1.7), strict=True)
+        ]
+        cells.append(cell.model_copy(update={"blocks": tuple(blocks)}))
+    restless = slow.model_copy(update={"cells": tuple(cells)})
+    verdicts = [
+        next(one for one in times(compare(baseline(), new)) if one.subject == ALL_CELLS) for new in (slow, restless)
+    ]
+    assert [one.verdict for one in verdicts] == ["regressed", "inconclusive"]

@@ -14,6 +14,7 @@ times together, since what slows every cell by a little is seen there first.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp, hypot, log, sqrt
+from statistics import median
 
 import numpy as np
 
@@ -78,7 +79,8 @@ def compare_measured(
         if not any(pair.key == key for pair in pairs) and not neither_tried(base.get(key), new.get(key)):
             found[key].append(_only_one(key, base.get(key), new.get(key), machines))
     on_one_device = [pair for pair in pairs if not (base[pair.key].workload.is_parallel or pair.busy)]
-    for comparison in _judged([*pairs, *energies], _all_cells(on_one_device, base), machines, margin):
+    together = _all_cells(on_one_device, base, new)
+    for comparison in _judged([*pairs, *energies], together, machines, margin):
         found.setdefault(comparison.subject, []).append(comparison)
     return found
 
@@ -181,7 +183,7 @@ def _centred(pair: _Pair, noise: RunToRun | None) -> _Pair:
     return replace(pair, noise=noise, base=pair.base.scaled(exp(noise.centre) / pair.base.value))
 
 
-def _all_cells(pairs: Sequence[_Pair], base: Mapping[str, Cell]) -> Candidate | None:
+def _all_cells(pairs: Sequence[_Pair], base: Mapping[str, Cell], new: Mapping[str, Cell]) -> Candidate | None:
     """The mean log ratio of all cells that were judged in one way, quiet cells weighing more, with its scatter."""
     quantity = "corrected_s" if all(pair.raw for pair in pairs) else "time_s"
     known = {pair: pair.noise for pair in pairs if pair.noise and (quantity == "corrected_s" or pair.raw is None)}
@@ -191,7 +193,19 @@ def _all_cells(pairs: Sequence[_Pair], base: Mapping[str, Cell]) -> Candidate | 
     means = mean_over_cells([base[pair.key] for pair in known], quantity, weights)
     noise = run_to_run({ALL_CELLS: means}).get(ALL_CELLS)
     now = float(np.average([log(pair.new.value) for pair in known], weights=weights))
-    return Candidate(now - noise.centre, noise) if noise else None
+    own_error = _error_of_mean([new[pair.key] for pair in known], weights)
+    return Candidate(now - noise.centre, noise, own_error) if noise else None
+
+
+def _error_of_mean(cells: Sequence[Cell], weights: Sequence[float]) -> float:
+    """Standard error of the mean log time of these cells, by the blocks that they share: a slow one slows them all.
+
+    0 where they share fewer than two.
+    """
+    logs = [{block.index: log(median(block.rounds_s)) for block in cell.blocks if block.rounds_s} for cell in cells]
+    shared = set.intersection(*map(set, logs)) if logs else set()
+    means = [np.average([of_cell[index] for of_cell in logs], weights=weights) for index in shared]
+    return float(np.std(means, ddof=1)) / sqrt(len(means)) if len(means) > 1 else 0.0
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
