@@ -201,7 +201,7 @@ def earlier_part(folder: RunFolder, machine: Machine, corpus: Corpus) -> Sequenc
     begun = entries[0] if entries else None
     if not isinstance(begun, RunStarted):
         return []
-    check_same(begun, machine, corpus, folder)
+    _check_same(begun, machine, corpus, folder)
     return entries
 
 
@@ -337,7 +337,7 @@ def begin_journal(started: RunStarted, folder: RunFolder, is_new: bool, more: It
     return journal
 
 
-def check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
+def _check_same(before: RunStarted, machine: Machine, corpus: Corpus, folder: RunFolder) -> None:
     """Raises InputError: losses of another machine, torch or text do not belong into one grid."""
     for name, one, other in (
         ("machine", before.machine.id, machine.id),

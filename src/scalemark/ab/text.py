@@ -48,8 +48,11 @@ def _hidden(result: AbResult) -> list[str]:
     """What the verdict of the whole leaves open of single workloads."""
     if result.diff.verdict == "inconclusive":
         return []
-    undecided = [time for time in result.times if time.verdict == "inconclusive" and time.ratio]
-    told = [f"{time.subject} to ± {time.ratio.relative_half_width:.1%}" for time in undecided if time.ratio]
+    told = [
+        f"{time.subject} to ± {time.ratio.relative_half_width:.1%}"
+        for time in result.times
+        if time.verdict == "inconclusive" and time.ratio
+    ]
     return [f"Known alone: {', '.join(told)}; a smaller change of one of them may hide."] if told else []
 
 
